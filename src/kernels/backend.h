@@ -1,0 +1,146 @@
+#pragma once
+
+// A back end: memory, streams, packed weights, KV cache and one table of ops (kernels/ops.h). Models are written once
+// on this interface; nothing above kernels/ asks which device runs, or whether something is fused.
+//
+// The contract is a GPU's, also on the CPU: an op is enqueued on a stream and may run later; nothing it reads may
+// change, and nothing it writes may be read, before the stream was synchronised or an event after it has passed. What
+// changes from step to step lies in device memory at fixed addresses (row counts, positions, block tables), so that a
+// back end can capture a step once and replay it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor.h"
+
+namespace glimpse {
+
+class Backend;
+struct OpTable;
+
+// Who consumes a product's output: lets a back end lay out rows for its fused kernels.
+enum class LinearConsumer : uint8_t {
+  kPlain,
+  kQkv,     // rows [q | k | v]
+  kGateUp,  // rows [gate | up], equal halves; gate_up_silu multiplies silu(gate) by up
+  kHead,    // logits; quantised per row in int8 when the model is quantised to int8 or int4
+};
+
+enum class WeightFormat : uint8_t {
+  kF32,   // float32 weights and activations
+  kBF16,  // bfloat16 weights and activations, float32 sums
+  kI8,    // int8 weights with one scale per row, int8 activations with one scale per (row, group)
+  kI4,    // int4 weights with one fp16 scale per (row, group), int8 activations likewise
+};
+
+// A linear layer to pack: y[rows] = W[rows, cols] x[cols] + bias[rows].
+struct LinearSpec {
+  std::string name;  // for messages and the cache file
+  int64_t rows = 0;  // outputs (N)
+  int64_t cols = 0;  // inputs (K)
+  LinearConsumer consumer = LinearConsumer::kPlain;
+  WeightFormat format = WeightFormat::kBF16;
+  int32_t group = 128;       // columns per scale: int4 weights, and int8 activations of kI8 and kI4; 32 or 128
+  std::span<const float> bias;  // [rows] or empty; copied
+};
+
+// Writes rows [first, first + count) of W as float32, `cols` values a row, tightly, to dst. Called from several
+// threads at once for disjoint ranges; each row is asked for once.
+using RowReader = std::function<void(int64_t first, int64_t count, float* dst)>;
+
+// A packed linear layer, opaque: one packed copy serves every batch size. `bytes` are position-independent and can be
+// written to a cache file and later handed to Backend::adopt, by a back end with the same layout_id().
+class PackedLinear {
+ public:
+  virtual ~PackedLinear() = default;
+  virtual std::span<const std::byte> bytes() const = 0;
+
+  int64_t rows = 0;
+  int64_t cols = 0;
+  WeightFormat format = WeightFormat::kBF16;
+  int32_t group = 128;
+  LinearConsumer consumer = LinearConsumer::kPlain;
+
+  // What `x` of a product with this weight has to be: kF32, kBF16, or kI8 with `group` columns a scale.
+  DType input_dtype() const {
+    return format == WeightFormat::kF32 ? DType::kF32 : format == WeightFormat::kBF16 ? DType::kBF16 : DType::kI8;
+  }
+};
+
+struct KvSpec {
+  int32_t num_layers = 0;
+  int32_t num_kv_heads = 0;
+  int32_t head_dim = 0;
+  int32_t num_blocks = 0;
+  DType dtype = DType::kBF16;  // kBF16 or kF32
+};
+
+// Paged keys and values of all layers. The layout is the back end's; the engine sees block ids. Slot s of the cache is
+// token s % block_size of block s / block_size.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  KvSpec spec;
+  int32_t block_size = 0;    // tokens
+  int64_t block_bytes = 0;   // of all layers, keys and values
+};
+
+// An ordered queue of work. One thread enqueues; what was enqueued runs in order.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual Backend& backend() const = 0;
+  // Returns when all work enqueued so far has finished.
+  virtual void synchronize() = 0;
+  // Copies between host and device memory (either direction, or within one), in stream order. The source may not
+  // change and the destination may not be read before the stream reaches the end of the copy.
+  virtual void copy(void* dst, const void* src, size_t bytes) = 0;
+  // Scratch memory of the ops, sized once at start to the largest OpTable::workspace of the ops that will run here.
+  // Grows only; call it while the stream is idle. Errors: kResource.
+  virtual Status reserve_workspace(size_t bytes) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;
+  // Names everything that decides the meaning of PackedLinear::bytes: back end, instruction set, layout version.
+  virtual std::string layout_id() const = 0;
+  // The dtype of the residual stream for weights of `format` (the CPU keeps it in float32).
+  virtual DType residual_dtype(WeightFormat format) const = 0;
+
+  // Zeroed memory, 64-byte aligned or better. Errors: kResource with the number of bytes.
+  virtual Result<Buffer> allocate(size_t bytes, MemoryKind kind) = 0;
+  virtual std::unique_ptr<Stream> make_stream() = 0;
+  // Packs a layer's rows. Errors: kResource.
+  virtual Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) = 0;
+  // A layer from bytes that pack() made under the same layout_id(). On the CPU the bytes are borrowed and have to
+  // outlive the result. Errors: kInvalidData when the size or the header does not fit the spec.
+  virtual Result<std::unique_ptr<PackedLinear>> adopt(const LinearSpec& spec, std::span<const std::byte> bytes) = 0;
+  // Errors: kResource.
+  virtual Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec) = 0;
+  virtual const OpTable& ops() const = 0;
+};
+
+// The plain fp32 definition of every op, single-threaded. Packs to float32 (int8 and int4 formats: to the quantised
+// values, so that it is the reference of the fast kernels too).
+std::unique_ptr<Backend> make_reference_backend();
+
+enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };  // kAvx512Bf16: with BF16 and VNNI
+
+struct CpuOptions {
+  int num_threads = 0;      // 0: one per physical core this process may run on
+  int isa = -1;             // -1: the best this processor has; otherwise a CpuIsa, for tests
+  bool deferred = false;    // tests: streams run later on another thread and poison what is read too early
+};
+
+// The CPU back end. Errors: kUnsupported when the processor lacks AVX2 and FMA, or the ISA that was asked for.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
+
+}  // namespace glimpse
