@@ -20,11 +20,10 @@ std::string format_operands(const Ts&... values) {
 
 }  // namespace glimpse
 
-#define CHECK(condition, ...)                                                          \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]]                                                     \
-      ::glimpse::check_failed(__FILE__, __LINE__, #condition, #__VA_ARGS__,            \
-                              ::glimpse::format_operands(__VA_ARGS__));                \
+#define CHECK(condition, ...)                                                                                         \
+  do {                                                                                                                \
+    if (!(condition)) [[unlikely]]                                                                                    \
+      ::glimpse::check_failed(__FILE__, __LINE__, #condition, #__VA_ARGS__, ::glimpse::format_operands(__VA_ARGS__)); \
   } while (false)
 
 #ifdef NDEBUG

@@ -46,7 +46,7 @@ struct LinearSpec {
   int64_t cols = 0;  // inputs (K)
   LinearConsumer consumer = LinearConsumer::kPlain;
   WeightFormat format = WeightFormat::kBF16;
-  int32_t group = 128;       // columns per scale: int4 weights, and int8 activations of kI8 and kI4; 32 or 128
+  int32_t group = 128;          // columns per scale: int4 weights, and int8 activations of kI8 and kI4; 32 or 128
   std::span<const float> bias;  // [rows] or empty; copied
 };
 
@@ -87,8 +87,8 @@ class KvCache {
  public:
   virtual ~KvCache() = default;
   KvSpec spec;
-  int32_t block_size = 0;    // tokens
-  int64_t block_bytes = 0;   // of all layers, keys and values
+  int32_t block_size = 0;   // tokens
+  int64_t block_bytes = 0;  // of all layers, keys and values
 };
 
 // An ordered queue of work. One thread enqueues; what was enqueued runs in order.
@@ -135,9 +135,9 @@ std::unique_ptr<Backend> make_reference_backend();
 enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };  // kAvx512Bf16: with BF16 and VNNI
 
 struct CpuOptions {
-  int num_threads = 0;      // 0: one per physical core this process may run on
-  int isa = -1;             // -1: the best this processor has; otherwise a CpuIsa, for tests
-  bool deferred = false;    // tests: streams run later on another thread and poison what is read too early
+  int num_threads = 0;    // 0: one per physical core this process may run on
+  int isa = -1;           // -1: the best this processor has; otherwise a CpuIsa, for tests
+  bool deferred = false;  // tests: streams run later on another thread and poison what is read too early
 };
 
 // The CPU back end. Errors: kUnsupported when the processor lacks AVX2 and FMA, or the ISA that was asked for.

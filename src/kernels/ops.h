@@ -48,7 +48,7 @@ struct AddNormArgs {
   const float* branch_weight = nullptr;  // [hidden]; null: branch is added as it is
   const float* weight = nullptr;         // [hidden]
   float eps = 1e-5f;
-  Activation y;                          // [rows, hidden] out
+  Activation y;  // [rows, hidden] out
 };
 
 // cos and sin of the rotary angles: angle[t, i] = positions[axis[i], t] * inv_freq[i].
@@ -58,7 +58,7 @@ struct RopeTableArgs {
   const float* inv_freq = nullptr;     // [num_pairs]
   const uint8_t* axis = nullptr;       // [num_pairs]: which row of positions
   int32_t num_pairs = 0;
-  float* cos = nullptr;                // [tokens, num_pairs] out
+  float* cos = nullptr;  // [tokens, num_pairs] out
   float* sin = nullptr;
 };
 
@@ -71,16 +71,16 @@ enum class RopeLayout : uint8_t {
 // cache and q to `q` (text), or all of it to `qkv` (vision).
 struct QkvRopeKvArgs {
   Rows tokens;
-  Activation x;                           // [tokens, hidden]
-  const PackedLinear* weight = nullptr;   // [(num_heads + 2 num_kv_heads) head_dim, hidden], consumer kQkv
+  Activation x;                          // [tokens, hidden]
+  const PackedLinear* weight = nullptr;  // [(num_heads + 2 num_kv_heads) head_dim, hidden], consumer kQkv
   int32_t num_heads = 0;
   int32_t num_kv_heads = 0;
   int32_t head_dim = 0;
-  const float* cos = nullptr;             // [tokens, num_pairs] from rope_table
+  const float* cos = nullptr;  // [tokens, num_pairs] from rope_table
   const float* sin = nullptr;
   int32_t num_pairs = 0;
   RopeLayout layout = RopeLayout::kInterleaved;
-  KvCache* kv = nullptr;                  // text
+  KvCache* kv = nullptr;  // text
   int32_t layer = 0;
   const int32_t* slot_mapping = nullptr;  // [tokens]: slot of each token's k and v; -1 writes nothing
   Matrix q;                               // [tokens, num_heads head_dim] out, f32 or bf16 (text)
@@ -98,10 +98,10 @@ struct AttentionPagedArgs {
   int32_t max_blocks = 0;
   const KvCache* kv = nullptr;
   int32_t layer = 0;
-  int32_t num_heads = 0;                  // query head h reads kv head h / (num_heads / num_kv_heads)
+  int32_t num_heads = 0;  // query head h reads kv head h / (num_heads / num_kv_heads)
   float scale = 0;
-  Matrix q;                               // [tokens, num_heads head_dim]
-  Activation out;                         // [tokens, num_heads head_dim]
+  Matrix q;        // [tokens, num_heads head_dim]
+  Activation out;  // [tokens, num_heads head_dim]
 };
 
 // Bidirectional attention inside each segment (an image, or a frame of a video).
@@ -112,8 +112,8 @@ struct AttentionVarlenArgs {
   int32_t num_heads = 0;
   int32_t head_dim = 0;
   float scale = 0;
-  Matrix qkv;                           // [tokens, 3 num_heads head_dim]: q | k | v
-  Activation out;                       // [tokens, num_heads head_dim]
+  Matrix qkv;      // [tokens, 3 num_heads head_dim]: q | k | v
+  Activation out;  // [tokens, num_heads head_dim]
 };
 
 // y = silu(g) * u with [g | u] = W x + b.
@@ -132,7 +132,7 @@ struct LinearArgs {
   Activation x;                          // [rows, K]
   const PackedLinear* weight = nullptr;  // [N, K]
   Epilogue epilogue = Epilogue::kNone;
-  Activation y;                          // [rows, N] out
+  Activation y;  // [rows, N] out
 };
 
 // y = gelu(LayerNorm(x; weight, bias)), the vision merger's pair: mean and variance over cols, erf gelu.
@@ -148,17 +148,17 @@ struct LayerNormGeluArgs {
 // x = RMS(W p + b; norm_weight) + the position embedding, sampled bicubically (glm-v.md 3.1) from a square table.
 struct PatchEmbedPosArgs {
   Rows patches;
-  Matrix pixels;                          // [patches, K] f32 or bf16, as weight->input_dtype()
-  const PackedLinear* weight = nullptr;   // [hidden, K], never quantised
-  const float* norm_weight = nullptr;     // [hidden]
+  Matrix pixels;                         // [patches, K] f32 or bf16, as weight->input_dtype()
+  const PackedLinear* weight = nullptr;  // [hidden, K], never quantised
+  const float* norm_weight = nullptr;    // [hidden]
   float eps = 1e-5f;
-  const float* table = nullptr;           // [table_side^2, hidden] f32
+  const float* table = nullptr;  // [table_side^2, hidden] f32
   int32_t table_side = 0;
-  const int32_t* row = nullptr;           // [patches] of each patch in its grid
+  const int32_t* row = nullptr;  // [patches] of each patch in its grid
   const int32_t* col = nullptr;
-  const int32_t* grid_h = nullptr;        // [patches]: the grid of the patch's image, in patches
+  const int32_t* grid_h = nullptr;  // [patches]: the grid of the patch's image, in patches
   const int32_t* grid_w = nullptr;
-  Matrix x;                               // [patches, hidden] out, residual dtype
+  Matrix x;  // [patches, hidden] out, residual dtype
 };
 
 // One function per op. `workspace` entries give the scratch bytes an op needs at the capacities in its arguments.

@@ -56,7 +56,9 @@ struct bf16 {
   uint16_t bits = 0;
 };
 
-constexpr float to_float(bf16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+constexpr float to_float(bf16 x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
 
 // Round to nearest, ties to even; NaN stays NaN (quiet).
 constexpr bf16 to_bf16(float x) {

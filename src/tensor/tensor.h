@@ -28,10 +28,10 @@ struct Matrix {
 // (value = data * scale). `sums` are the int32 sums of each group's int8 values, for kernels whose weights are stored
 // with an offset; they may be absent for a back end that does not need them.
 struct Activation {
-  Matrix values;              // dtype kF32, kBF16 or kI8
-  float* scales = nullptr;    // [rows, ceil(cols / group)], only for kI8
-  int32_t* sums = nullptr;    // the same shape, only for kI8
-  int32_t group = 0;          // columns a scale covers; the last group of a row may be shorter
+  Matrix values;            // dtype kF32, kBF16 or kI8
+  float* scales = nullptr;  // [rows, ceil(cols / group)], only for kI8
+  int32_t* sums = nullptr;  // the same shape, only for kI8
+  int32_t group = 0;        // columns a scale covers; the last group of a row may be shorter
 
   int64_t num_groups() const { return group == 0 ? 0 : (values.cols + group - 1) / group; }
 };
