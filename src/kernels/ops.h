@@ -14,6 +14,8 @@
 
 namespace glimpse {
 
+constexpr int32_t kMaxHeadDim = 256;  // head_dim is even and at most this
+
 // How many rows an op works on: read from device memory when the op runs; at most `capacity`.
 struct Rows {
   const int32_t* count = nullptr;
