@@ -3,9 +3,30 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/pack.h"
 #include "kernels/reference/ops.h"
 
 namespace glimpse::cpu {
+
+namespace {
+
+reference::ReferenceLinear unpacked(const PackedLinear& weight) {
+  const auto& packed = static_cast<const Packed&>(weight);
+  reference::ReferenceLinear linear;
+  linear.rows = packed.rows;
+  linear.cols = packed.cols;
+  linear.weights.resize(packed.rows * packed.cols);
+  linear.bias.resize(packed.rows);
+  packed.unpack(linear.weights.data());
+  for (int64_t p = 0; p < packed.num_panels(); ++p) {
+    for (int64_t lane = 0; packed.bias(p) != nullptr && lane < kPanelRows; ++lane) {
+      if (packed.row_of(p, lane) >= 0) linear.bias[packed.row_of(p, lane)] = packed.bias(p)[lane];
+    }
+  }
+  return linear;
+}
+
+}  // namespace
 
 void embed(const EmbedArgs& args, Context&) {
   reference::embed(args);
@@ -17,7 +38,10 @@ void rope_table(const RopeTableArgs& args, Context&) {
   reference::rope_table(args);
 }
 void qkv_rope_kv(const QkvRopeKvArgs& args, Context&) {
-  reference::qkv_rope_kv(args);
+  const auto weight = unpacked(*args.weight);
+  QkvRopeKvArgs plain = args;
+  plain.weight = &weight;
+  reference::qkv_rope_kv(plain);
 }
 void attention_paged(const AttentionPagedArgs& args, Context&) {
   reference::attention_paged(args);
@@ -29,7 +53,10 @@ void layernorm_gelu(const LayerNormGeluArgs& args, Context&) {
   reference::layernorm_gelu(args);
 }
 void patch_embed_pos(const PatchEmbedPosArgs& args, Context&) {
-  reference::patch_embed_pos(args);
+  const auto weight = unpacked(*args.weight);
+  PatchEmbedPosArgs plain = args;
+  plain.weight = &weight;
+  reference::patch_embed_pos(plain);
 }
 void kv_read(const KvReadArgs& args, Context&) {
   reference::kv_read(*args.kv, args.layer, args.slot, args.k, args.v);
@@ -49,31 +76,6 @@ size_t attention_varlen_workspace(const AttentionVarlenArgs&) {
   return 0;
 }
 size_t patch_embed_pos_workspace(const PatchEmbedPosArgs&) {
-  return 0;
-}
-
-Result<std::unique_ptr<PackedLinear>> pack_linear(const LinearSpec& spec, const RowReader& read, Context&) {
-  return std::unique_ptr<PackedLinear>(reference::pack(spec, read));
-}
-
-Result<std::unique_ptr<PackedLinear>> adopt_linear(const LinearSpec& spec, std::span<const std::byte> bytes) {
-  return make_reference_backend()->adopt(spec, bytes);
-}
-
-const char* linear_layout() {
-  return "standin";
-}
-
-void linear(const LinearArgs& args, Context&) {
-  reference::linear(args);
-}
-void gate_up_silu(const GateUpSiluArgs& args, Context&) {
-  reference::gate_up_silu(args);
-}
-size_t linear_workspace(const LinearArgs&) {
-  return 0;
-}
-size_t gate_up_silu_workspace(const GateUpSiluArgs&) {
   return 0;
 }
 

@@ -1,0 +1,280 @@
+#include "kernels/cpu/matmul.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/pack.h"
+
+namespace glimpse::cpu {
+
+namespace {
+
+// A product is cut into units: some panels of W by a block of rows of x, handed to threads as they get free. In a unit,
+// columns go in blocks: a block of a panel (at most kBlockBytes) stays in the L2 cache while all tiles of rows pass it.
+constexpr int64_t kRowBlock = 192;  // rows of x in a unit, a multiple of kTileRows
+constexpr int64_t kBlockBytes = 256 << 10;
+constexpr int64_t kExpandedCols = 1024;  // int4: columns of a block, as bytes
+constexpr int64_t kUnitOutputs = 128;    // columns of y in a unit whose output is quantised: whole groups
+
+// A product's arguments, whichever op it is for.
+struct Product {
+  const Packed& weight;
+  const Activation& x;
+  int64_t rows = 0;
+  Finish finish = Finish::kNone;
+  const Activation& y;
+  const MatmulKernels& kernels;
+};
+
+// What a thread works in. On its stack: 210 KiB, whatever the shapes are.
+struct Scratch {
+  alignas(64) float sums[kRowBlock * kPanelRows];
+  alignas(64) float outputs[kRowBlock * kUnitOutputs];
+  alignas(64) std::byte expanded[kExpandedCols * kPanelRows];
+  alignas(64) float scales[kExpandedCols / 32 * kPanelRows];
+};
+
+int64_t columns_per_word(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32:
+      return 1;
+    case WeightFormat::kBF16:
+      return 2;
+    case WeightFormat::kI8:
+      return 4;
+    case WeightFormat::kI4:
+      return 8;
+  }
+  return 1;
+}
+
+bool expands(const Product& p) {
+  return p.weight.format == WeightFormat::kI4 && p.rows > p.kernels.i4_direct_rows;
+}
+
+const TileFunction* tiles_of(const Product& p) {
+  switch (p.weight.format) {
+    case WeightFormat::kF32:
+      return p.kernels.tile_f32;
+    case WeightFormat::kBF16:
+      return p.kernels.tile_bf16;
+    case WeightFormat::kI8:
+      return p.kernels.tile_i8;
+    case WeightFormat::kI4:
+      return expands(p) ? p.kernels.tile_i4_expanded : p.kernels.tile_i4;
+  }
+  return nullptr;
+}
+
+// Columns of a block: the same for every number of rows, so that sums are added in the same order.
+int64_t block_cols(const Product& p) {
+  switch (p.weight.format) {
+    case WeightFormat::kF32:
+      return kBlockBytes / 4 / kPanelRows;
+    case WeightFormat::kBF16:
+      return kBlockBytes / 2 / kPanelRows;
+    case WeightFormat::kI8:
+      return kBlockBytes / kPanelRows;
+    case WeightFormat::kI4:
+      return expands(p) ? kExpandedCols : 2 * kBlockBytes / kPanelRows;
+  }
+  return 0;
+}
+
+// One tile over the columns [first, first + cols) of x, that end in the middle of a word: x is copied and padded with
+// zeros. At most a group of columns.
+void ragged_tile(TileFunction tile, TileArgs args, int64_t rows, size_t element_bytes, int64_t word) {
+  alignas(64) std::byte padded[kTileRows][512];
+  std::memset(padded, 0, sizeof(padded));
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(padded[r], args.a + r * args.a_stride, static_cast<size_t>(args.cols) * element_bytes);
+  }
+  args.a = padded[0];
+  args.a_stride = sizeof(padded[0]);
+  args.cols = (args.cols + word - 1) / word * word;
+  tile(args);
+}
+
+// scratch.sums[r] = x[first_row + r] times a panel.
+void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t rows, Scratch& scratch) {
+  const Packed& w = p.weight;
+  const bool quantized = p.x.values.dtype == DType::kI8;
+  const size_t element_bytes = dtype_bytes(p.x.values.dtype);
+  const int64_t word = columns_per_word(w.format);
+  const int64_t align = quantized ? w.group : word;  // where a tile may start
+  const int64_t num_groups = quantized ? (w.cols + w.group - 1) / w.group : 0;
+  const TileFunction* tiles = tiles_of(p);
+  const int64_t num_tiles = (rows + kTileRows - 1) / kTileRows;
+  const int64_t step = block_cols(p);
+  for (int64_t k = 0; k < w.cols; k += step) {
+    const int64_t cols = std::min(step, w.cols - k);
+    const int64_t whole = cols % word == 0 ? cols : cols / align * align;
+    const std::byte* b = w.panel(panel) + w.column_offset(k);
+    size_t rest_offset = w.column_offset(k + whole) - w.column_offset(k);
+    if (expands(p)) {
+      p.kernels.expand_i4(b, (cols + 7) / 8 * 8, w.group, scratch.expanded, scratch.scales);
+      b = scratch.expanded;
+      rest_offset = whole * kPanelRows;
+    }
+    int64_t r = 0;
+    for (int64_t t = 0; t < num_tiles; ++t) {
+      const int64_t end = rows * (t + 1) / num_tiles;  // tiles as equal as possible
+      const TileFunction tile = tiles[end - r - 1];
+      const int64_t row = first_row + r;
+      TileArgs args;
+      args.a_stride = p.x.values.stride * static_cast<int64_t>(element_bytes);
+      args.a = static_cast<const std::byte*>(p.x.values.data) + row * args.a_stride + k * element_bytes;
+      args.b = b;
+      args.cols = whole;
+      args.c = scratch.sums + r * kPanelRows;
+      args.accumulate = k > 0;
+      if (quantized) {
+        args.a_scales = p.x.scales + row * num_groups + k / w.group;
+        args.a_sums = p.x.sums + row * num_groups + k / w.group;
+        args.a_groups = num_groups;
+        args.group = w.group;
+        args.b_scales = scratch.scales;
+      }
+      if (whole > 0) tile(args);
+      if (whole < cols) {
+        args.a += whole * element_bytes;
+        args.b += rest_offset;
+        args.cols = cols - whole;
+        args.accumulate = k > 0 || whole > 0;
+        if (quantized) {
+          args.a_scales += whole / w.group;
+          args.a_sums += whole / w.group;
+          args.b_scales += whole / w.group * kPanelRows;
+        }
+        ragged_tile(tile, args, end - r, element_bytes, word);
+      }
+      r = end;
+    }
+  }
+}
+
+// Panels [first, last) for rows [first_row, first_row + rows), to y.
+void compute_unit(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, Scratch& scratch) {
+  const Packed& w = p.weight;
+  const Matrix& y = p.y.values;
+  const int64_t width = w.panel_outputs();
+  for (int64_t panel = first; panel < last; ++panel) {
+    multiply_panel(p, panel, first_row, rows, scratch);
+    const int64_t col = panel * width;
+    const int64_t count = std::min(width, w.num_outputs() - col);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* sums = scratch.sums + r * kPanelRows;
+      float* dst = y.dtype == DType::kI8 ? scratch.outputs + r * kUnitOutputs + (panel - first) * width : sums;
+      p.kernels.finish(p.finish, sums, w.row_scales(panel), w.bias(panel), dst);
+      if (y.dtype == DType::kF32) std::memcpy(y.row<float>(first_row + r) + col, dst, count * sizeof(float));
+      if (y.dtype == DType::kBF16) p.kernels.store_bf16(dst, count, y.row<bf16>(first_row + r) + col);
+    }
+  }
+  if (y.dtype != DType::kI8) return;
+  const int64_t col = first * width;
+  const int64_t count = std::min((last - first) * width, w.num_outputs() - col);
+  const int64_t num_groups = p.y.num_groups();
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t row = first_row + r;
+    const int64_t at = row * num_groups + col / p.y.group;
+    p.kernels.quantize_row(scratch.outputs + r * kUnitOutputs, count, p.y.group, y.row<int8_t>(row) + col,
+                           p.y.scales + at, p.y.sums == nullptr ? nullptr : p.y.sums + at);
+  }
+}
+
+void check_product(const Product& p) {
+  const Packed& w = p.weight;
+  const DType dtype = p.x.values.dtype;
+  CHECK(dtype == w.input_dtype(), static_cast<int>(dtype), static_cast<int>(w.format));
+  CHECK(p.x.values.cols == w.cols && p.x.values.rows >= p.rows, p.x.values.cols, w.cols, p.rows);
+  CHECK(p.y.values.cols == w.num_outputs() && p.y.values.rows >= p.rows, p.y.values.cols, w.num_outputs(), p.rows);
+  CHECK((p.finish == Finish::kSiluMul) == (w.consumer == LinearConsumer::kGateUp));
+  if (dtype == DType::kI8) CHECK(p.x.group == w.group && p.x.scales != nullptr && p.x.sums != nullptr, p.x.group);
+  if (p.y.values.dtype == DType::kI8) {
+    CHECK(p.y.group == 32 || p.y.group == 128, p.y.group);
+    CHECK(p.y.scales != nullptr);
+  }
+}
+
+void multiply(const Product& p, Context& context) {
+  if (p.rows <= 0) return;
+  check_product(p);
+  const int64_t panels = p.weight.num_panels();
+  const int64_t width = p.y.values.dtype == DType::kI8 ? kUnitOutputs / p.weight.panel_outputs() : 1;
+  const int64_t num_columns = (panels + width - 1) / width;
+  const int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
+  const int64_t num_units = num_columns * num_blocks;
+  std::atomic<int64_t> next{0};
+  const auto body = [&](int) {
+    Scratch scratch;
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_units;) {
+      const int64_t panel = i % num_columns * width;
+      const int64_t block = i / num_columns;
+      const int64_t first_row = p.rows * block / num_blocks;
+      const int64_t rows = p.rows * (block + 1) / num_blocks - first_row;
+      compute_unit(p, panel, std::min(panel + width, panels), first_row, rows, scratch);
+    }
+  };
+  context.pool.run(body);
+}
+
+const Packed& packed(const PackedLinear& weight) {
+  return static_cast<const Packed&>(weight);
+}
+
+}  // namespace
+
+void linear(const LinearArgs& args, Context& context) {
+  const Finish finish = args.epilogue == Epilogue::kGelu ? Finish::kGelu : Finish::kNone;
+  multiply({packed(*args.weight), args.x, *args.rows.count, finish, args.y, matmul_kernels(context.isa)}, context);
+}
+
+void gate_up_silu(const GateUpSiluArgs& args, Context& context) {
+  multiply({packed(*args.weight), args.x, *args.rows.count, Finish::kSiluMul, args.y, matmul_kernels(context.isa)},
+           context);
+}
+
+void project(const PackedLinear& weight, const Activation& x, int64_t rows, const Matrix& y, Context& context,
+             std::byte*) {
+  const Activation out{.values = y};
+  multiply({packed(weight), x, rows, Finish::kNone, out, matmul_kernels(context.isa)}, context);
+}
+
+// Threads work in a fixed amount of their stacks.
+size_t linear_workspace(const LinearArgs&) {
+  return 0;
+}
+size_t gate_up_silu_workspace(const GateUpSiluArgs&) {
+  return 0;
+}
+size_t project_workspace(const PackedLinear&, int64_t) {
+  return 0;
+}
+
+void quantize_row(const float* x, int64_t cols, int32_t group, int8_t* values, float* scales, int32_t* sums,
+                  CpuIsa isa) {
+  matmul_kernels(isa).quantize_row(x, cols, group, values, scales, sums);
+}
+
+void store_row(const float* x, const Activation& y, int64_t r, CpuIsa isa) {
+  const int64_t cols = y.values.cols;
+  switch (y.values.dtype) {
+    case DType::kF32:
+      std::memcpy(y.values.row<float>(r), x, cols * sizeof(float));
+      return;
+    case DType::kBF16:
+      return matmul_kernels(isa).store_bf16(x, cols, y.values.row<bf16>(r));
+    case DType::kI8: {
+      const int64_t at = r * y.num_groups();
+      int32_t* sums = y.sums == nullptr ? nullptr : y.sums + at;
+      return quantize_row(x, cols, y.group, y.values.row<int8_t>(r), y.scales + at, sums, isa);
+    }
+    default:
+      CHECK(false, static_cast<int>(y.values.dtype));
+  }
+}
+
+}  // namespace glimpse::cpu

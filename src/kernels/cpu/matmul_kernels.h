@@ -1,0 +1,71 @@
+#pragma once
+
+// What the driver (matmul.cc) calls in each instruction set. One function here covers one panel of 64 weight rows (see
+// pack.h) and at most kTileRows rows of x; blocking, threads and tails are the driver's.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/backend.h"
+#include "tensor/dtype.h"
+
+namespace glimpse::cpu {
+
+constexpr int kTileRows = 6;    // 6 x 4 accumulators of 16 lanes: what 32 registers hold beside 4 weights and 1 value
+constexpr int kPanelRows = 64;  // weight rows of a panel, columns of a tile of y
+
+struct TileArgs {
+  const std::byte* a = nullptr;  // rows of x, a_stride bytes apart
+  int64_t a_stride = 0;
+  const std::byte* b = nullptr;  // the panel, from the same column on
+  int64_t cols = 0;              // of x; a multiple of what one 32-bit word of a packed panel holds (int4: of 8)
+  float* c = nullptr;            // [tile rows, 64] sums, without row scales and bias
+  bool accumulate = false;       // adds to c, otherwise overwrites it
+  // Int8 rows of x only.
+  const float* a_scales = nullptr;  // [tile rows, groups], a_groups apart
+  const int32_t* a_sums = nullptr;
+  int64_t a_groups = 0;
+  int32_t group = 0;
+  const float* b_scales = nullptr;  // [groups, 64]: expanded int4 only
+};
+
+using TileFunction = void (*)(const TileArgs&);
+
+enum class Finish : uint8_t { kNone, kGelu, kSiluMul };
+
+struct MatmulKernels {
+  // By rows of the tile - 1.
+  TileFunction tile_f32[kTileRows];
+  TileFunction tile_bf16[kTileRows];
+  TileFunction tile_i8[kTileRows];
+  TileFunction tile_i4[kTileRows];           // nibbles unpacked on the way
+  TileFunction tile_i4_expanded[kTileRows];  // b as expand_i4 leaves it
+  int i4_direct_rows;                        // up to this many rows of x, i4 is faster than expand_i4 and i4_expanded
+
+  // One block of an int4 panel to bytes 0..15, laid out as an int8 panel, and its scales to float32.
+  void (*expand_i4)(const std::byte* b, int64_t cols, int32_t group, std::byte* values, float* scales);
+  // dst[0..64) = finish(c * scale + bias); kSiluMul: dst[0..32) = silu(first half) * second half. scale, bias: [64] or
+  // null. dst may be c.
+  void (*finish)(Finish finish, const float* c, const float* scale, const float* bias, float* dst);
+
+  void (*store_bf16)(const float* x, int64_t count, bf16* dst);
+  void (*quantize_row)(const float* x, int64_t cols, int32_t group, int8_t* values, float* scales, int32_t* sums);
+};
+
+const MatmulKernels& matmul_kernels_avx2();
+const MatmulKernels& matmul_kernels_avx512();
+const MatmulKernels& matmul_kernels_avx512_bf16();
+
+inline const MatmulKernels& matmul_kernels(CpuIsa isa) {
+  switch (isa) {
+    case CpuIsa::kAvx2:
+      return matmul_kernels_avx2();
+    case CpuIsa::kAvx512:
+      return matmul_kernels_avx512();
+    case CpuIsa::kAvx512Bf16:
+      return matmul_kernels_avx512_bf16();
+  }
+  return matmul_kernels_avx2();
+}
+
+}  // namespace glimpse::cpu

@@ -1,0 +1,171 @@
+// Text for the files that hold one instruction set each, after they have defined Simd (see isa_avx512.h): the tiles and
+// what finishes their sums.
+//
+// A tile sums rows of x against 64 weight rows. One step of any format is 256 bytes of the panel: for each of the 64
+// rows the 32-bit word of the next 1 (f32), 2 (bf16) or 4 (int8) columns, multiplied by the same word of a row of x in
+// all lanes; int4 has 8 columns a word, the low nibbles being the first four. Each element of y is summed in the order
+// of the columns whatever the tile's shape is, so that a row's result does not depend on the rows beside it.
+
+#ifdef __clang__
+#define GLIMPSE_UNROLL _Pragma("unroll")
+#else
+#define GLIMPSE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+using F = Simd::F;
+using I = Simd::I;
+
+constexpr int kVecs = kPanelRows / Simd::kLanes;  // vectors that one step of a panel fills
+constexpr int kVecBytes = 4 * Simd::kLanes;
+constexpr int64_t kStepBytes = 4 * kPanelRows;
+
+// How many vectors of the panel a tile of `rows` takes at a time: all four with AVX-512. With 16 registers of 8 lanes
+// the panel is passed several times.
+constexpr int tile_vecs(int rows) {
+  return Simd::kLanes == 16 ? kVecs : rows == 1 ? 8 : rows == 2 ? 4 : 2;
+}
+
+struct DotF32 {
+  static constexpr int kColumns = 1;
+  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::fma(Simd::as_float(w), Simd::as_float(x), acc); }
+};
+struct DotBf16 {
+  static constexpr int kColumns = 2;
+  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::dot_bf16(acc, w, x); }
+};
+
+template <class Dot, int kRows>
+void float_tile(const TileArgs& args) {
+  constexpr int kV = tile_vecs(kRows);
+  const int64_t steps = args.cols / Dot::kColumns;
+  for (int first = 0; first < kVecs; first += kV) {
+    const std::byte* b = args.b + first * kVecBytes;
+    const std::byte* a = args.a;
+    const int64_t stride = args.a_stride;
+    F acc[kRows][kV];
+    GLIMPSE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) acc[r][v] = Simd::zero();
+    }
+    for (int64_t s = 0; s < steps; ++s, b += kStepBytes, a += 4) {
+      I w[kV];
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) {
+        w[v] = Simd::load_int(b + v * kVecBytes);
+      }
+      GLIMPSE_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const I x = Simd::broadcast(a + r * stride);
+        GLIMPSE_UNROLL
+        for (int v = 0; v < kV; ++v) acc[r][v] = Dot::dot(acc[r][v], w[v], x);
+      }
+    }
+    GLIMPSE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) {
+        float* c = args.c + r * kPanelRows + (first + v) * Simd::kLanes;
+        Simd::store(c, args.accumulate ? Simd::add(Simd::load(c), acc[r][v]) : acc[r][v]);
+      }
+    }
+  }
+}
+
+// Int8 sums are exact within a group of columns; then c += sum * scale of x (* scale of the weights). kKind says what a
+// panel holds.
+enum class IntKind { kI8, kI4, kI4Expanded };
+
+template <IntKind kKind>
+GLIMPSE_INLINE I dot_int(I acc, I w, I x) {
+  return kKind == IntKind::kI8 ? Simd::dot_i8(acc, w, x) : Simd::dot_u4(acc, w, x);
+}
+
+template <IntKind kKind, int kRows>
+void int_tile(const TileArgs& args) {
+  constexpr int kV = tile_vecs(kRows);
+  constexpr int kColumns = kKind == IntKind::kI4 ? 8 : 4;
+  if (!args.accumulate) {
+    for (int i = 0; i < kRows * kVecs; ++i) Simd::store(args.c + i * Simd::kLanes, Simd::zero());
+  }
+  for (int first = 0; first < kVecs; first += kV) {
+    const std::byte* b = args.b;
+    const std::byte* a = args.a;
+    const int64_t stride = args.a_stride;
+    int64_t left = args.cols;
+    for (int64_t g = 0; left > 0; ++g, left -= args.group) {
+      const f16* half_scales = reinterpret_cast<const f16*>(b) + first * Simd::kLanes;
+      if constexpr (kKind == IntKind::kI4) b += kPanelRows * sizeof(f16);
+      const int64_t steps = (left < args.group ? left : args.group) / kColumns;
+      I acc[kRows][kV];
+      GLIMPSE_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const int32_t sum = args.a_sums[r * args.a_groups + g];
+        const I start = kKind == IntKind::kI8 ? Simd::start_i8(sum) : Simd::set1_int(-8 * sum);
+        GLIMPSE_UNROLL
+        for (int v = 0; v < kV; ++v) acc[r][v] = start;
+      }
+      const std::byte* words = b + first * kVecBytes;
+      for (int64_t s = 0; s < steps; ++s, words += kStepBytes, a += kColumns) {
+        if constexpr (kKind == IntKind::kI4) {
+          GLIMPSE_UNROLL
+          for (int v = 0; v < kV; ++v) {
+            const I w = Simd::load_int(words + v * kVecBytes);
+            const I low = Simd::low_nibbles(w);
+            const I high = Simd::high_nibbles(w);
+            GLIMPSE_UNROLL
+            for (int r = 0; r < kRows; ++r) {
+              acc[r][v] = Simd::dot_u4(acc[r][v], low, Simd::broadcast(a + r * stride));
+              acc[r][v] = Simd::dot_u4(acc[r][v], high, Simd::broadcast(a + r * stride + 4));
+            }
+          }
+        } else {
+          I w[kV];
+          GLIMPSE_UNROLL
+          for (int v = 0; v < kV; ++v) w[v] = Simd::load_int(words + v * kVecBytes);
+          GLIMPSE_UNROLL
+          for (int r = 0; r < kRows; ++r) {
+            const I x = Simd::broadcast(a + r * stride);
+            GLIMPSE_UNROLL
+            for (int v = 0; v < kV; ++v) acc[r][v] = dot_int<kKind>(acc[r][v], w[v], x);
+          }
+        }
+      }
+      b += steps * kStepBytes;
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) {
+        F scale = Simd::zero();
+        if constexpr (kKind == IntKind::kI4) scale = Simd::load_f16(half_scales + v * Simd::kLanes);
+        if constexpr (kKind == IntKind::kI4Expanded) {
+          scale = Simd::load(args.b_scales + g * kPanelRows + (first + v) * Simd::kLanes);
+        }
+        GLIMPSE_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          float* c = args.c + r * kPanelRows + (first + v) * Simd::kLanes;
+          F sum = Simd::to_float(acc[r][v]);
+          if constexpr (kKind != IntKind::kI8) sum = Simd::mul(sum, scale);
+          Simd::store(c, Simd::fma(sum, Simd::set1(args.a_scales[r * args.a_groups + g]), Simd::load(c)));
+        }
+      }
+    }
+  }
+}
+
+void expand_i4(const std::byte* b, int64_t cols, int32_t group, std::byte* values, float* scales) {
+  for (int64_t left = cols; left > 0; left -= group) {
+    const f16* half_scales = reinterpret_cast<const f16*>(b);
+    for (int v = 0; v < kVecs; ++v) {
+      Simd::store(scales + v * Simd::kLanes, Simd::load_f16(half_scales + v * Simd::kLanes));
+    }
+    scales += kPanelRows;
+    b += kPanelRows * sizeof(f16);
+    const int64_t steps = (left < group ? left : group) / 8;
+    for (int64_t s = 0; s < steps; ++s, b += kStepBytes, values += 2 * kStepBytes) {
+      for (int v = 0; v < kVecs; ++v) {
+        const I w = Simd::load_int(b + v * kVecBytes);
+        Simd::store_int(values + v * kVecBytes, Simd::low_nibbles(w));
+        Simd::store_int(values + kStepBytes + v * kVecBytes, Simd::high_nibbles(w));
+      }
+    }
+  }
+}
