@@ -7,7 +7,8 @@ find_package(Threads REQUIRED)
 
 add_library(glimpse_flags INTERFACE)
 target_include_directories(glimpse_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_options(glimpse_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+target_compile_options(glimpse_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+                       -Wno-missing-field-initializers -Werror)
 if(GLIMPSE_SANITIZE)
   target_compile_options(glimpse_flags INTERFACE -fsanitize=${GLIMPSE_SANITIZE} -fno-omit-frame-pointer
                                                  -fno-sanitize-recover=all)

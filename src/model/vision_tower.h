@@ -1,0 +1,101 @@
+#pragma once
+
+// The vision tower and merger of the glm4v family (glm-v.md 3): one picture's patches in, one row per image token out.
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/arena.h"
+#include "model/config.h"
+#include "model/mrope.h"
+
+namespace glimpse {
+
+// Loaded once (loader.h).
+struct VisionWeights {
+  struct Block {
+    const float* norm1 = nullptr;
+    std::unique_ptr<PackedLinear> qkv;   // [3 hidden, hidden]
+    std::unique_ptr<PackedLinear> proj;  // [hidden, hidden]
+    const float* norm2 = nullptr;
+    std::unique_ptr<PackedLinear> gate_up;  // [2 out_hidden, hidden]
+    std::unique_ptr<PackedLinear> down;     // [hidden, out_hidden]
+  };
+  std::unique_ptr<PackedLinear> patch_embed;  // [hidden, channels patch^2]: the sum over the two equal frames
+  const float* post_conv_layernorm = nullptr;
+  const float* position_embedding = nullptr;  // [side^2, hidden]
+  std::vector<Block> blocks;
+  const float* post_layernorm = nullptr;
+  std::unique_ptr<PackedLinear> downsample;   // [out_hidden, merge^2 hidden]
+  std::unique_ptr<PackedLinear> merger_proj;  // [out_hidden, out_hidden]
+  const float* merger_norm_weight = nullptr;
+  const float* merger_norm_bias = nullptr;
+  std::unique_ptr<PackedLinear> merger_gate_up;  // [2 intermediate, out_hidden]
+  std::unique_ptr<PackedLinear> merger_down;     // [out_hidden, intermediate]
+  std::shared_ptr<void> owner;
+};
+
+// One picture at a time; buffers grow to the largest seen. The work comes in stages of about equal cost (one block
+// each), so that a scheduler can run decode steps in between.
+class VisionTower {
+ public:
+  static Result<std::unique_ptr<VisionTower>> create(Backend& backend, const VisionConfig& config,
+                                                     VisionWeights weights);
+
+  // What `pixels` must be: rows of one frame, [patches, channels patch^2], in merge-window order (glm-v.md 4.3).
+  DType pixel_dtype() const { return weights_.patch_embed->input_dtype(); }
+
+  // Begins a picture. `pixels` may not change before the first stage has run; out has grid.num_tokens rows and the
+  // text's hidden_size columns. Call it when the previous picture is finished; it may synchronise `stream` to grow
+  // buffers. Errors: kResource.
+  Status begin(const void* pixels, const GridThw& grid, const Matrix& out, Stream& stream);
+  // Enqueues up to max_stages stages; true when the picture's last one has been enqueued.
+  bool advance(int32_t max_stages, Stream& stream);
+  // Stages of one picture: embedding, each block, merger.
+  int32_t num_stages() const { return static_cast<int32_t>(weights_.blocks.size()) + 2; }
+
+  // [patches, hidden]: the residual stream between stages. For tests that look at single blocks.
+  const Matrix& hidden() const { return x_; }
+
+ private:
+  VisionTower(Backend& backend, const VisionConfig& config) : backend_(&backend), config_(config), arena_(backend) {}
+
+  Status grow(int64_t patches, Stream& stream);
+  size_t workspace_bytes() const;
+  void embed_patches(Stream& stream);
+  void run_block(const VisionWeights::Block& block, bool first, Stream& stream);
+  void merge(Stream& stream);
+
+  AddNormArgs norm_args(const float* weight, bool add_branch) const;
+  QkvRopeKvArgs qkv_args(const VisionWeights::Block& block) const;
+  AttentionVarlenArgs attention_args() const;
+  GateUpSiluArgs gate_up_args(const VisionWeights::Block& block) const;
+  LinearArgs linear_args(const PackedLinear& weight, const Activation& x, const Activation& y) const;
+  PatchEmbedPosArgs patch_args() const;
+
+  Backend* backend_;
+  VisionConfig config_;
+  VisionWeights weights_;
+  Arena arena_;
+  int64_t capacity_ = 0;  // patches
+
+  // Device inputs of a picture: counts {patches, segments, tokens}, cu_seqlens [2], then 4 rows of [capacity]:
+  // row, col, grid_h, grid_w. The host image has the same layout.
+  int32_t* inputs_ = nullptr;
+  Buffer host_inputs_;
+  size_t input_count_ = 0;
+  Rows patches_, segments_, tokens_;
+  const float* inv_freq_ = nullptr;
+  const uint8_t* axis_ = nullptr;
+
+  Matrix pixels_, x_, branch_, qkv_, merged_;
+  Activation normed_, attended_, inner_, downsampled_in_, merger_in_, merger_normed_, merger_inner_;
+  float* cos_ = nullptr;
+  float* sin_ = nullptr;
+  Matrix out_;
+  int32_t stage_ = 0;
+};
+
+}  // namespace glimpse
