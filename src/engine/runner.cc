@@ -1,0 +1,189 @@
+#include "engine/runner.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace glimpse {
+
+namespace {
+
+std::string_view quantization_name(Quantization quantization) {
+  switch (quantization) {
+    case Quantization::kNone:
+      return "none";
+    case Quantization::kInt8:
+      return "int8";
+    case Quantization::kInt4:
+      return "int4";
+  }
+  return "?";
+}
+
+int64_t total_weights(const WeightSource& source, bool vision) {
+  int64_t total = 0;
+  for (const TensorInfo& tensor : source.tensors()) {
+    // One-dimensional tensors and tables are not packed and not worth a tick of a progress bar.
+    if (tensor.shape.size() < 2 || tensor.name.find("embed") != std::string::npos) continue;
+    if ((tensor.name.rfind("model.visual.", 0) == 0) != vision) continue;
+    int64_t count = 1;
+    for (const int64_t extent : tensor.shape) count *= extent;
+    total += count;
+  }
+  return total;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Runner>> Runner::create(std::unique_ptr<Backend> backend, const ModelConfig& config,
+                                               std::shared_ptr<const WeightSource> source,
+                                               const RunnerOptions& options) {
+  auto runner = std::unique_ptr<Runner>(new Runner());
+  runner->backend_ = std::move(backend);
+  runner->config_ = config;
+  runner->source_ = std::move(source);
+  runner->options_ = options;
+  runner->stream_ = runner->backend_->make_stream();
+  RETURN_IF_ERROR(runner->load_text(*runner->backend_));
+  return runner;
+}
+
+Status Runner::load_text(Backend& backend) {
+  const TextConfig& text = config_.text;
+  const DType kv_dtype = options_.dtype;
+  int64_t kv_tokens = options_.num_kv_tokens == 0 ? options_.max_model_len : options_.num_kv_tokens;
+  KvSpec kv{.num_layers = static_cast<int32_t>(text.num_hidden_layers),
+            .num_kv_heads = static_cast<int32_t>(text.num_key_value_heads),
+            .head_dim = static_cast<int32_t>(text.head_dim),
+            .num_blocks = 1,
+            .dtype = kv_dtype};
+  // The block size is the back end's choice; a cache of one block tells it.
+  ASSIGN_OR_RETURN(const auto probe, backend.make_kv(kv));
+  const int32_t block_size = probe->block_size;
+  kv.num_blocks = static_cast<int32_t>((kv_tokens + block_size - 1) / block_size);
+  ASSIGN_OR_RETURN(kv_, backend.make_kv(kv));
+
+  const StepLimits limits{.max_tokens = options_.max_num_batched_tokens,
+                          .max_seqs = options_.max_num_seqs,
+                          .max_blocks_per_seq = (options_.max_model_len + block_size - 1) / block_size};
+  ASSIGN_OR_RETURN(inputs_, StepInputs::create(backend, limits));
+
+  const auto cache = open_cache("text", options_.quantization);
+  LoadOptions load{.dtype = options_.dtype, .quantization = options_.quantization, .cache = cache.get()};
+  int64_t done = 0;
+  const int64_t total = total_weights(*source_, false);
+  if (options_.progress) {
+    load.progress = [&](int64_t weights) { options_.progress({"text weights", done += weights, total}); };
+  }
+  ASSIGN_OR_RETURN(TextWeights weights, load_text_weights(backend, text, source_, load));
+  finish_cache(cache.get());
+
+  // Image embeddings are addressed by row; pages of the pool come into being when they are written.
+  const DType residual = backend.residual_dtype(weights.layers.front().qkv_proj->format);
+  const auto image_bytes = static_cast<size_t>(options_.max_model_len * text.hidden_size) * dtype_bytes(residual);
+  ASSIGN_OR_RETURN(image_memory_, backend.allocate(image_bytes, MemoryKind::kDevice));
+  images_ = {image_memory_.data(), residual, options_.max_model_len, text.hidden_size, text.hidden_size};
+  ASSIGN_OR_RETURN(last_ids_,
+                   backend.allocate(static_cast<size_t>(options_.max_num_seqs) * sizeof(int32_t), MemoryKind::kDevice));
+  ASSIGN_OR_RETURN(decoder_, TextDecoder::create(backend, text, std::move(weights), inputs_, *kv_, images_,
+                                                 last_ids_.as<int32_t>(), *stream_));
+  return stream_->reserve_workspace(decoder_->workspace_bytes());
+}
+
+Status Runner::load_vision() {
+  const auto cache = open_cache("vision", options_.vision_quantization);
+  LoadOptions load{.dtype = options_.dtype, .quantization = options_.vision_quantization, .cache = cache.get()};
+  int64_t done = 0;
+  const int64_t total = total_weights(*source_, true);
+  if (options_.progress) {
+    load.progress = [&](int64_t weights) { options_.progress({"vision weights", done += weights, total}); };
+  }
+  ASSIGN_OR_RETURN(VisionWeights weights, load_vision_weights(*backend_, config_.vision, source_, load));
+  finish_cache(cache.get());
+  ASSIGN_OR_RETURN(tower_, VisionTower::create(*backend_, config_.vision, std::move(weights)));
+  return {};
+}
+
+Result<DType> Runner::prepare_vision() {
+  if (tower_ == nullptr) RETURN_IF_ERROR(load_vision());
+  return tower_->pixel_dtype();
+}
+
+Status Runner::encode_image(const void* pixels, const GridThw& grid, int32_t first_row) {
+  ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, prepare_vision());
+  const int64_t tokens = grid.num_tokens(static_cast<int32_t>(config_.vision.spatial_merge_size));
+  if (first_row + tokens > images_.rows) {
+    return Error{ErrorCode::kTooLarge, "the pictures need " + std::to_string(first_row + tokens) +
+                                           " tokens; the context holds " + std::to_string(images_.rows)};
+  }
+  Matrix out = images_;
+  out.data = static_cast<std::byte*>(images_.data) +
+             static_cast<size_t>(first_row * images_.stride) * dtype_bytes(images_.dtype);
+  out.rows = tokens;
+  RETURN_IF_ERROR(tower_->begin(pixels, grid, out, *stream_));
+  tower_->advance(tower_->num_stages(), *stream_);
+  stream_->synchronize();
+  return {};
+}
+
+const float* Runner::run(const Batch& batch) {
+  const StepLimits& limits = inputs_.limits();
+  const StepFields<int32_t>& step = inputs_.next();
+  CHECK(batch.entries.size() <= static_cast<size_t>(limits.max_seqs), batch.entries.size(), limits.max_seqs);
+  int32_t num_tokens = 0;
+  int32_t num_seqs = 0;
+  int32_t num_logits = 0;
+  step.cu_seqlens[0] = 0;
+  for (const BatchEntry& entry : batch.entries) {
+    const auto count = static_cast<int32_t>(entry.token_ids.size());
+    const int32_t context = entry.num_computed + count;
+    CHECK(count > 0 && num_tokens + count <= limits.max_tokens, count, num_tokens, limits.max_tokens);
+    CHECK(entry.block_ids.size() * kv_->block_size >= static_cast<size_t>(context), entry.block_ids.size(), context);
+    CHECK(entry.block_ids.size() <= static_cast<size_t>(limits.max_blocks_per_seq), entry.block_ids.size());
+    std::copy(entry.token_ids.begin(), entry.token_ids.end(), step.token_ids + num_tokens);
+    if (entry.image_rows.empty()) {
+      std::fill_n(step.image_rows + num_tokens, count, -1);
+    } else {
+      std::copy(entry.image_rows.begin(), entry.image_rows.end(), step.image_rows + num_tokens);
+    }
+    for (size_t axis = 0; axis < 3; ++axis) {
+      std::copy(entry.positions[axis].begin(), entry.positions[axis].end(),
+                step.positions + static_cast<int64_t>(axis) * limits.max_tokens + num_tokens);
+    }
+    for (int32_t i = 0; i < count; ++i) {
+      const int32_t at = entry.num_computed + i;
+      step.slot_mapping[num_tokens + i] =
+          entry.block_ids[static_cast<size_t>(at / kv_->block_size)] * kv_->block_size + at % kv_->block_size;
+    }
+    std::copy(entry.block_ids.begin(), entry.block_ids.end(),
+              step.block_table + int64_t{num_seqs} * limits.max_blocks_per_seq);
+    num_tokens += count;
+    step.context_lens[num_seqs++] = context;
+    step.cu_seqlens[num_seqs] = num_tokens;
+    if (entry.wants_logits) step.logits_idx[num_logits++] = num_tokens - 1;
+  }
+  step.counts[0] = num_tokens;
+  step.counts[1] = num_seqs;
+  step.counts[2] = num_logits;
+  inputs_.upload(*stream_);
+  decoder_->forward(*stream_);
+  stream_->synchronize();
+  return decoder_->logits().row<float>(0);
+}
+
+std::unique_ptr<PackedCache> Runner::open_cache(std::string_view part, Quantization quantization) const {
+  // Only quantising is slow enough to be worth the disk.
+  if (options_.cache_dir.empty() || options_.cache_key.empty() || quantization == Quantization::kNone) return nullptr;
+  const std::string key = backend_->layout_id() + "|" + options_.cache_key + "|" + std::string(part) + "|" +
+                          std::string(quantization_name(quantization)) + "|" + std::string(dtype_name(options_.dtype));
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016zx", std::hash<std::string>{}(key));
+  return PackedCache::open(options_.cache_dir + "/" + std::string(part) + "-" + hash + ".packed", key);
+}
+
+void Runner::finish_cache(PackedCache* cache) {
+  if (cache == nullptr || cache->reading()) return;
+  if (auto status = cache->finish(); !status) cache_warning_ = status.error().message;
+}
+
+}  // namespace glimpse

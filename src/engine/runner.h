@@ -1,0 +1,89 @@
+#pragma once
+
+// Runs steps: owns the back end, the loaded model, its KV memory and its streams. Streams, device memory and graphs
+// stop here; above it there are token ids, block ids and logits.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/batch.h"
+#include "kernels/backend.h"
+#include "model/loader.h"
+#include "model/step_inputs.h"
+#include "model/text_decoder.h"
+#include "model/vision_tower.h"
+
+namespace glimpse {
+
+struct LoadProgress {
+  std::string_view what;  // "text weights" or "vision weights"
+  int64_t done = 0;       // weights
+  int64_t total = 0;
+};
+
+struct RunnerOptions {
+  DType dtype = DType::kBF16;                              // kBF16 or kF32
+  Quantization quantization = Quantization::kNone;         // of the text decoder
+  Quantization vision_quantization = Quantization::kNone;  // of the vision tower
+  int32_t max_model_len = 8192;                            // tokens of a sequence's context
+  int32_t max_num_batched_tokens = 512;                    // of one step
+  int32_t max_num_seqs = 1;
+  int64_t num_kv_tokens = 0;  // KV capacity of all sequences together; 0: max_model_len
+  std::string cache_dir;      // where packed quantised weights are kept; empty: nowhere
+  std::string cache_key;      // names the checkpoint's content; empty: nothing is kept
+  std::function<void(const LoadProgress&)> progress;
+};
+
+class Runner {
+ public:
+  // Loads the text decoder. The vision tower is loaded with the first picture. Errors: the loader's.
+  static Result<std::unique_ptr<Runner>> create(std::unique_ptr<Backend> backend, const ModelConfig& config,
+                                                std::shared_ptr<const WeightSource> source,
+                                                const RunnerOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  const RunnerOptions& options() const { return options_; }
+  int32_t block_size() const { return kv_->block_size; }
+  int32_t num_blocks() const { return kv_->spec.num_blocks; }
+
+  // What a picture's pixels have to be (VisionTower::pixel_dtype), loading the tower if need be.
+  Result<DType> prepare_vision();
+  // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.
+  // Rows beyond max_model_len do not exist: kTooLarge.
+  Status encode_image(const void* pixels, const GridThw& grid, int32_t first_row);
+  // Image embeddings as float32 rows of hidden_size, for tests and goldens.
+  const Matrix& image_embeddings() const { return images_; }
+
+  // Runs one step and waits for it. Row i of the result (vocab float32 values) belongs to the i-th entry that wants
+  // logits; valid until the next step. The batch has to fit the options (CHECK).
+  const float* run(const Batch& batch);
+  int64_t logits_stride() const { return decoder_->logits().stride; }
+
+  // Why the packed weights could not be kept, or empty.
+  const std::string& cache_warning() const { return cache_warning_; }
+
+ private:
+  Runner() = default;
+  Status load_text(Backend& backend);
+  Status load_vision();
+  std::unique_ptr<PackedCache> open_cache(std::string_view part, Quantization quantization) const;
+  void finish_cache(PackedCache* cache);
+
+  std::unique_ptr<Backend> backend_;
+  ModelConfig config_;
+  std::shared_ptr<const WeightSource> source_;
+  RunnerOptions options_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<KvCache> kv_;
+  StepInputs inputs_;
+  Buffer image_memory_;
+  Matrix images_;
+  Buffer last_ids_;
+  std::unique_ptr<TextDecoder> decoder_;
+  std::unique_ptr<VisionTower> tower_;
+  std::string cache_warning_;
+};
+
+}  // namespace glimpse

@@ -1,0 +1,61 @@
+#pragma once
+
+// Logits to a token, for one sequence. The order is vLLM's and transformers': bias and the mask of min_tokens,
+// penalties, temperature, top_k, top_p, min_p, draw. Equal logits go to the lower id.
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "sampling/params.h"
+
+namespace glimpse {
+
+struct SampledToken {
+  int32_t id = 0;
+  float logprob = 0;  // with params.logprobs >= 0: of the raw logits' softmax, before any of the above
+  std::vector<std::pair<int32_t, float>> top_logprobs;  // likeliest first
+};
+
+// State of one sequence: which tokens it has had, and its place in its random numbers, which are Philox4x32-10 of
+// (seed, position), so that a sequence's draws do not depend on what else runs.
+class Sampler {
+ public:
+  // `stop_ids` are masked while fewer than min_tokens were drawn. Errors: those of validate().
+  static Result<Sampler> create(const SamplingParams& params, size_t vocab_size, std::span<const int32_t> prompt_ids,
+                                std::span<const int32_t> stop_ids);
+
+  // Draws the next token and remembers it. NaN logits are never drawn. Allocates nothing unless logprobs were asked
+  // for. `logits` has vocab_size values and is left alone.
+  SampledToken sample(std::span<const float> logits);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
+
+  Sampler() = default;
+  void adjust(std::span<const float> logits);
+  int32_t draw();
+  void add_logprobs(std::span<const float> logits, SampledToken& token) const;
+
+  SamplingParams params_;
+  uint64_t seed_ = 0;
+  uint64_t position_ = 0;
+  bool plain_ = true;  // nothing changes the logits: greedy needs no copy
+  std::vector<int32_t> stop_ids_;
+  std::vector<float> logits_;      // adjusted
+  std::vector<uint8_t> seen_;      // 1: in the prompt, 2: in the answer
+  std::vector<int32_t> seen_ids_;  // every id with seen_ != 0, once
+  std::vector<int32_t> output_counts_;
+  std::vector<Candidate> candidates_;
+};
+
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a uniform number in [0, 1)
+// with 24 bits, from the first word of the block (counter, key).
+float philox_uniform(uint64_t key, uint64_t counter);
+
+}  // namespace glimpse
