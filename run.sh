@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# From a fresh Debian 12 machine to an answer about a picture: installs what is missing, builds, asks.
+#   ./run.sh               build, then ask the built-in model about a sample picture
+#   ./run.sh --build-only  stop after the build
+#   ./run.sh ARG...        build, then run `glimpse ARG...`
+set -euo pipefail
+cd "$(dirname "$0")"
+
+packages=(
+  g++ cmake ninja-build pkg-config
+  libboost1.81-dev libboost-json1.81-dev  # JSON
+  libcli11-dev libfmt-dev                 # command line
+  libturbojpeg0-dev libspng-dev libwebp-dev  # pictures
+  libutf8proc-dev libpcre2-dev            # text
+  libssl-dev                              # SHA-256
+)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  echo "Installing: ${missing[*]}" >&2
+  sudo=""
+  ((EUID == 0)) || sudo=sudo
+  $sudo apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+
+cmake --preset product >/dev/null
+cmake --build --preset product >&2
+glimpse=build/product/src/cli/glimpse
+
+case "${1-}" in
+  --build-only) echo "built $glimpse" ;;
+  "")
+    picture=models/glimpse-mini/samples/02_describe.png
+    echo "\$ $glimpse ask --image $picture \"What is in the picture?\""
+    "$glimpse" ask --image "$picture" "What is in the picture?"
+    ;;
+  *) exec "$glimpse" "$@" ;;
+esac
