@@ -11,15 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/byte_range.h"
 #include "base/result.h"
 
 namespace glimpse {
-
-// Bytes [begin, end) of a text.
-struct ByteRange {
-  size_t begin = 0;
-  size_t end = 0;
-};
 
 // A stretch of text and whether the added tokens spelled in it count as such.
 struct TextPiece {
