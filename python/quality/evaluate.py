@@ -2,12 +2,13 @@
 
     PYTHONPATH=python python -m quality.evaluate build/quality --command 'build/release/glimpse ask --temperature 0' \\
         --variant bf16='--dtype bfloat16' --variant int8='--quantization int8' --variant int4='--quantization int4' \\
-        --limit int8=0.8 --limit int4=1.5 --teacher-forced 20
+        --limit int8=0.8 --limit int4=1.5 --teacher-forced 5
 
-An engine is any command that takes `--batch FILE --json-lines`: FILE has one {"id", "images", "question", "think"} a
-line, the output one {"id", "answer", "output_ids"} a line, in any order. With --teacher-forced it is also run on the
-first prompts of each task with an added "forced_ids" (the first variant's answer) and `--dump-logits FILE`: it feeds
-these ids instead of its own and writes a safetensors file with a tensor [steps, vocab] f32 named by each prompt's id.
+An engine is any command that takes `--batch FILE`: FILE has one {"id", "images", "question", "think"} a line, the
+output one {"id", "answer", "prompt_ids", "output_ids"} a line, in any order. --teacher-forced runs it again for each
+token of the first variant's answers to the first prompts of each task, as `--prompt-ids FILE --image F --max-tokens 1
+--dump-logits FILE`: the prompt and the answer so far in, the logits of the next token out (a safetensors file with
+"logits" [1, vocab] f32).
 """
 
 import argparse
@@ -16,6 +17,7 @@ import math
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +39,16 @@ class Agreement:
     top1: float  # share of tokens where both like the same token best
 
 
-def run_engine(command: str, flags: str, batch: Path, output: Path, extra: tuple[str, ...] = ()) -> list[dict]:
+def run_engine(command: str, flags: str, batch: Path, output: Path) -> list[dict]:
     """Runs the engine once; its output stays in `output`, for a later look."""
-    line = [*shlex.split(command), *shlex.split(flags), "--batch", str(batch), "--json-lines", *extra]
+    line = [*shlex.split(command), *shlex.split(flags), "--batch", str(batch)]
     with output.open("w") as out:
         subprocess.run(line, stdout=out, check=True)
-    return [json.loads(row) for row in output.read_text().splitlines()]
+    return read_rows(output)
+
+
+def read_rows(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def scores_by_task(prompts: list[Prompt], answers: list[dict]) -> dict[str, list[float]]:
@@ -56,29 +62,37 @@ def scores_by_task(prompts: list[Prompt], answers: list[dict]) -> dict[str, list
     return dict(scores)
 
 
-def write_forced_batch(prompts: list[Prompt], answers: list[dict], batch: Path, per_task: int, out: Path) -> None:
-    """The first prompts of each task with the answer that every variant has to follow."""
-    wanted: list[str] = []
-    taken: dict[str, int] = defaultdict(int)
+def first_of_each_task(prompts: list[Prompt], count: int) -> list[Prompt]:
+    seen: dict[str, int] = defaultdict(int)
+    chosen = []
     for prompt in prompts:
-        taken[prompt.task] += 1
-        if taken[prompt.task] <= per_task:
-            wanted.append(prompt.id)
-    ids = {row["id"]: row["output_ids"] for row in answers}
-    requests = [json.loads(line) for line in batch.read_text().splitlines()]
-    chosen = [request | {"forced_ids": ids[request["id"]]} for request in requests if request["id"] in set(wanted)]
-    out.write_text("".join(json.dumps(request, ensure_ascii=False) + "\n" for request in chosen))
+        seen[prompt.task] += 1
+        if seen[prompt.task] <= count:
+            chosen.append(prompt)
+    return chosen
 
 
-def agreement(base: Path, other: Path) -> Agreement:
-    theirs, ours = load_file(base), load_file(other)
-    divergences, same = [], []
-    for name, logits in theirs.items():
-        p, q = log_softmax(logits), log_softmax(ours[name])
-        divergences.append((np.exp(p) * (p - q)).sum(-1))
-        same.append(logits.argmax(-1) == ours[name].argmax(-1))
-    kl = np.concatenate(divergences)
-    return Agreement(len(kl), float(kl.mean()), float(np.concatenate(same).mean()))
+def teacher_forced(command: str, flags: str, row: dict, images: list[Path]) -> np.ndarray:
+    """Logits [steps, vocab] of an answer's tokens, each given the prompt and the answer's earlier tokens."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        ids, dump = Path(folder) / "ids.json", Path(folder) / "logits.safetensors"
+        line = [*shlex.split(command), *shlex.split(flags), "--prompt-ids", str(ids), "--max-tokens", "1"]
+        line += ["--json", "--dump-logits", str(dump)]
+        for image in images:
+            line += ["--image", str(image)]
+        for step in range(len(row["output_ids"])):
+            ids.write_text(json.dumps(row["prompt_ids"] + row["output_ids"][:step]))
+            subprocess.run(line, stdout=subprocess.DEVNULL, check=True)
+            rows.append(load_file(dump)["logits"][0])
+    return np.stack(rows)
+
+
+def agreement(base: list[np.ndarray], other: list[np.ndarray]) -> Agreement:
+    theirs, ours = np.concatenate(base), np.concatenate(other)
+    p, q = log_softmax(theirs), log_softmax(ours)
+    kl = (np.exp(p) * (p - q)).sum(-1)
+    return Agreement(len(kl), float(kl.mean()), float((theirs.argmax(-1) == ours.argmax(-1)).mean()))
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -119,21 +133,18 @@ def main() -> int:
     base = next(iter(variants))
 
     scores: dict[str, dict[str, list[float]]] = {}
-    agreements: dict[str, Agreement] = {}
+    forced: dict[str, list[np.ndarray]] = {}
+    answers: dict[str, list[dict]] = {}
     for name, flags in variants.items():
         output = args.folder / f"answers.{name}.jsonl"
-        if args.reuse and output.exists():
-            answers = [json.loads(line) for line in output.read_text().splitlines()]
-        else:
-            answers = run_engine(args.command, flags, batch, output)
-        scores[name] = scores_by_task(prompts, answers)
-        if args.teacher_forced:
-            forced, dump = args.folder / "forced.jsonl", args.folder / f"logits.{name}.safetensors"
-            if name == base:
-                write_forced_batch(prompts, answers, batch, args.teacher_forced, forced)
-            extra = ("--dump-logits", str(dump))
-            run_engine(args.command, flags, forced, args.folder / f"forced.{name}.jsonl", extra)
-            agreements[name] = agreement(args.folder / f"logits.{base}.safetensors", dump)
+        reuse = args.reuse and output.exists()
+        answers[name] = read_rows(output) if reuse else run_engine(args.command, flags, batch, output)
+        scores[name] = scores_by_task(prompts, answers[name])
+        by_id = {row["id"]: row for row in answers[base]}
+        forced[name] = [
+            teacher_forced(args.command, flags, by_id[prompt.id], [args.folder / file for file in prompt.images])
+            for prompt in first_of_each_task(prompts, args.teacher_forced)
+        ]
 
     print(table(scores))
     failed = False
@@ -144,7 +155,7 @@ def main() -> int:
         verdict = "" if name not in limits else f", upper end {'within' if loss.high <= limit else 'ABOVE'} {limit}"
         print(f"{name}: loses {loss} points against {base} (paired 95 %, mean of {len(scores[base])} tasks){verdict}")
         if args.teacher_forced:
-            seen = agreements[name]
+            seen = agreement(forced[base], forced[name])
             print(f"{name}: KL {seen.kl:.2e} nats, top-1 agreement {100 * seen.top1:.2f} %, {seen.tokens} tokens")
     return 1 if failed else 0
 

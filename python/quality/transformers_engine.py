@@ -1,4 +1,4 @@
-"""transformers behind the batch protocol of evaluate.py: the yardstick, and a stand-in where no engine is built.
+"""transformers behind the batch protocol of evaluate.py (not --teacher-forced): the yardstick and a stand-in.
 
 --quantization rounds every linear layer's weights to nearest: int8 per output row, int4 in groups.
 """
@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from reference.model import Prompt
 from reference.oracle import answer, load_published
-from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoProcessor
 
@@ -40,18 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--batch", type=Path, required=True)
-    parser.add_argument("--json-lines", action="store_true", help="the only output there is")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--quantization", choices=("int8", "int4"))
     parser.add_argument("--group", type=int, default=32)
     parser.add_argument("--max-tokens", type=int, default=200)
-    parser.add_argument("--dump-logits", type=Path)
     args = parser.parse_args()
     model = load_published(args.model, getattr(torch, args.dtype))
     if args.quantization:
         round_weights(model, int(args.quantization[3:]), args.group if args.quantization == "int4" else None)
     processor = AutoProcessor.from_pretrained(args.model)
-    dump: dict[str, torch.Tensor] = {}
     for request in map(json.loads, args.batch.read_text().splitlines()):
         content = [{"type": "image"} for _ in request["images"]] + [{"type": "text", "text": request["question"]}]
         text = processor.apply_chat_template(
@@ -64,14 +60,10 @@ def main() -> None:
         inputs = processor(text=[text], images=images or None, return_tensors="pt")
         grids = inputs["image_grid_thw"].tolist() if images else []
         prompt = Prompt(inputs["input_ids"][0].tolist(), grids, inputs.get("pixel_values"))
-        out = answer(model, prompt, args.max_tokens, forced=request.get("forced_ids"))
-        if args.dump_logits:
-            dump[request["id"]] = out.logits
-        words = processor.tokenizer.decode(out.ids, skip_special_tokens=True)
-        row = {"id": request["id"], "answer": words.split("</think>")[-1].strip(), "output_ids": out.ids}
+        ids = answer(model, prompt, args.max_tokens).ids
+        words = processor.tokenizer.decode(ids, skip_special_tokens=True).split("</think>")[-1].strip()
+        row = {"id": request["id"], "answer": words, "prompt_ids": prompt.input_ids, "output_ids": ids}
         sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
-    if args.dump_logits:
-        save_file(dump, args.dump_logits)
 
 
 if __name__ == "__main__":

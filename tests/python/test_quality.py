@@ -2,15 +2,15 @@
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from quality.evaluate import agreement, run_engine, scores_by_task, write_forced_batch
+from quality.evaluate import agreement, first_of_each_task, run_engine, scores_by_task, teacher_forced
 from quality.prompts import TASKS, Prompt, make_prompt
 from quality.score import score
 from quality.statistics import paired_loss
-from safetensors.numpy import save_file
 from train.renderer import Renderer
 from train.scenes import sample
 
@@ -75,37 +75,45 @@ def test_interval_covers_the_truth() -> None:
     assert covered >= 180
 
 
-def test_agreement(tmp_path: Path) -> None:
+def test_agreement() -> None:
     logits = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]], np.float32)
-    save_file({"p": logits}, tmp_path / "base")
-    save_file({"p": logits + 5.0}, tmp_path / "shifted")  # the same distribution
-    save_file({"p": logits[:, ::-1].copy()}, tmp_path / "other")
-    same = agreement(tmp_path / "base", tmp_path / "shifted")
+    same = agreement([logits], [logits + 5.0])  # the same distribution
     assert same.tokens == 2
     assert same.kl == pytest.approx(0.0, abs=1e-6)
     assert same.top1 == 1.0
-    other = agreement(tmp_path / "base", tmp_path / "other")
+    other = agreement([logits], [logits[:, ::-1]])
     assert other.kl > 0.5
     assert other.top1 == 0.0
 
 
+# An engine that answers every question with its id; its logits say how many ids it was given.
+ENGINE = """
+import argparse, json, numpy, safetensors.numpy
+parser = argparse.ArgumentParser()
+for name in ("--batch", "--prompt-ids", "--dump-logits", "--max-tokens", "--image"):
+    parser.add_argument(name)
+parser.add_argument("--json", action="store_true")
+args = parser.parse_args()
+if args.batch:
+    for line in open(args.batch):
+        id = json.loads(line)["id"]
+        print(json.dumps({"id": id, "answer": id, "prompt_ids": [7, 8], "output_ids": [1, 2]}))
+else:
+    logits = numpy.full((1, 4), len(json.load(open(args.prompt_ids))), numpy.float32)
+    safetensors.numpy.save_file({"logits": logits}, args.dump_logits)
+"""
+
+
 def test_batch_protocol(tmp_path: Path) -> None:
-    """An engine that answers everything with its question's id, run as evaluate.py runs one."""
     prompts = [Prompt(f"name_{i}", "name", "en", [], "What?", False, f"name_{i}") for i in range(3)]
     batch = tmp_path / "batch.jsonl"
     requests = [{"id": p.id, "images": [], "question": p.question, "think": False} for p in prompts]
     batch.write_text("".join(json.dumps(request) + "\n" for request in requests))
-    engine = tmp_path / "engine.py"
-    engine.write_text(
-        "import json, sys\n"
-        "for line in open(sys.argv[sys.argv.index('--batch') + 1]):\n"
-        "    id = json.loads(line)['id']\n"
-        "    print(json.dumps({'id': id, 'answer': id, 'output_ids': [1, 2]}))\n"
-    )
-    answers = run_engine(f"python3 {engine}", "", batch, tmp_path / "out.jsonl")
+    (tmp_path / "engine.py").write_text(ENGINE)
+    command = f"{sys.executable} {tmp_path}/engine.py"
+    answers = run_engine(command, "", batch, tmp_path / "out.jsonl")
     assert scores_by_task(prompts, answers) == {"name": [1.0, 1.0, 1.0]}
     with pytest.raises(ValueError, match="missing"):
         scores_by_task(prompts, answers[1:])
-    write_forced_batch(prompts, answers, batch, 2, tmp_path / "forced.jsonl")
-    forced = [json.loads(line) for line in (tmp_path / "forced.jsonl").read_text().splitlines()]
-    assert [(row["id"], row["forced_ids"]) for row in forced] == [("name_0", [1, 2]), ("name_1", [1, 2])]
+    assert [prompt.id for prompt in first_of_each_task(prompts, 2)] == ["name_0", "name_1"]
+    assert teacher_forced(command, "", answers[0], []).tolist() == [[2.0] * 4, [3.0] * 4]
