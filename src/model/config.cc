@@ -241,8 +241,10 @@ Result<ModelConfig> parse_model_config(const json::object& object) {
   RETURN_IF_ERROR(check_model_type(root));
   check_quantization(root);
   auto vision = root.child("vision_config");
-  if (!vision) root.fail("vision_config", "is missing");
-  RETURN_IF_ERROR(root.status());
+  if (!vision) {
+    root.fail("vision_config", "is missing");
+    return root.status().error();
+  }
   auto nested = root.child("text_config");
   RETURN_IF_ERROR(root.status());
   Fields& text = nested ? *nested : root;  // flat: the text's fields stand at the top

@@ -135,8 +135,10 @@ TensorAccount account_tensors(const ModelConfig& config, const WeightSource& sou
 Status require_complete(const TensorAccount& account, std::string_view label) {
   if (account.complete()) return {};
   std::vector<std::string> missing;
+  missing.reserve(account.missing.size());
   for (const TensorSpec& spec : account.missing) missing.push_back(in_quotes(spec.name));
   std::vector<std::string> unexpected;
+  unexpected.reserve(account.unexpected.size());
   for (const std::string& name : account.unexpected) unexpected.push_back(in_quotes(name));
   std::string text;
   describe(text, missing, "missing");

@@ -47,6 +47,7 @@ Result<WeightMap> parse_index(std::string_view text) {
 // tensors finds out whether it is wanted.
 Status check_shard(const std::vector<TensorView>& tensors, const std::vector<std::string>& listed) {
   std::vector<std::string_view> held;
+  held.reserve(tensors.size());
   for (const TensorView& tensor : tensors) held.push_back(tensor.name);
   std::sort(held.begin(), held.end());
   for (const std::string& name : listed) {

@@ -41,15 +41,11 @@ class HeaderHandler {
 
   bool on_array_begin(json::error_code& code) {
     if (depth_ != 2 || in_metadata_) return unexpected("an array", code);
-    if (key_ == "shape") {
-      array_ = &entries.back().shape;
-    } else if (key_ == "data_offsets") {
-      array_ = &entries.back().data_offsets;
-    } else {
-      return unexpected("an array", code);
-    }
-    if (array_->has_value()) return fail(where() + " is given twice", code);
-    array_->emplace();
+    if (key_ != "shape" && key_ != "data_offsets") return unexpected("an array", code);
+    HeaderEntry& entry = entries.back();
+    std::optional<std::vector<int64_t>>& field = key_ == "shape" ? entry.shape : entry.data_offsets;
+    if (field.has_value()) return fail(where() + " is given twice", code);
+    array_ = &field.emplace();
     ++depth_;
     return true;
   }
@@ -93,10 +89,10 @@ class HeaderHandler {
   bool on_int64(int64_t value, std::string_view, json::error_code& code) {
     if (array_ == nullptr) return unexpected("a number", code);
     if (value < 0) return fail(where() + " holds " + std::to_string(value) + ", which is negative", code);
-    if ((*array_)->size() >= kMaxRank) {
+    if (array_->size() >= kMaxRank) {
       return fail(where() + " has more than " + std::to_string(kMaxRank) + " numbers", code);
     }
-    (*array_)->push_back(value);
+    array_->push_back(value);
     return true;
   }
   bool on_uint64(uint64_t value, std::string_view, json::error_code& code) {
@@ -131,10 +127,10 @@ class HeaderHandler {
 
   int depth_ = 0;
   bool in_metadata_ = false;
-  std::string entry_;                                     // the key at depth 1
-  std::string key_;                                       // the last key seen
-  std::string partial_;                                   // a key or string that arrives in parts (escapes)
-  std::optional<std::vector<int64_t>>* array_ = nullptr;  // in entries.back(), which is stable while an array is open
+  std::string entry_;                      // the key at depth 1
+  std::string key_;                        // the last key seen
+  std::string partial_;                    // a key or string that arrives in parts (escapes)
+  std::vector<int64_t>* array_ = nullptr;  // in entries.back(), which is stable while an array is open
 };
 
 }  // namespace

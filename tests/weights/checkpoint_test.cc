@@ -24,7 +24,10 @@ std::string shard(const std::vector<std::string>& names) {
 
 std::string index_of(const std::vector<std::pair<std::string, std::string>>& entries) {
   std::string text;
-  for (const auto& [name, file] : entries) text += (text.empty() ? "\"" : ",\"") + name + "\":\"" + file + "\"";
+  for (const auto& [name, file] : entries) {
+    if (!text.empty()) text += ',';
+    text.append("\"").append(name).append("\":\"").append(file).append("\"");
+  }
   return R"({"metadata":{},"weight_map":{)" + text + "}}";
 }
 

@@ -113,7 +113,7 @@ TEST(Convert, AnyLengthAndAlignment) {
   for (size_t shift = 0; shift < 4; ++shift) {
     for (size_t count = 0; count <= values.size(); ++count) {
       std::vector<std::byte> source(shift + 4 * count);
-      std::memcpy(source.data() + shift, values.data(), 4 * count);
+      if (count > 0) std::memcpy(source.data() + shift, values.data(), 4 * count);
       std::vector<bf16> out(count + 1, bf16{0x1234});
       convert(DType::kF32, std::span(source).subspan(shift), std::span(out).first(count));
       for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i].bits, to_bf16(values[i]).bits);

@@ -91,8 +91,8 @@ TEST(Dummy, HasTheStatedSpreadAndNoTwoRowsAlike) {
   const auto values = read_all(source, matrix);
   std::set<std::vector<uint16_t>> rows;
   for (size_t r = 0; r < 512; ++r) {
-    std::vector<uint16_t> row;
-    for (size_t c = 0; c < 1024; ++c) row.push_back(values[r * 1024 + c].bits);
+    std::vector<uint16_t> row(1024);
+    for (size_t c = 0; c < row.size(); ++c) row[c] = values[r * row.size() + c].bits;
     rows.insert(row);
   }
   EXPECT_EQ(rows.size(), 512U);
