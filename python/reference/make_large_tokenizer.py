@@ -1,4 +1,4 @@
-"""Writes OUT/tokenizer.json of the published models' size (151,329 tokens, 318,088 merges, 36 added tokens) and
+"""Writes OUT/tokenizer.json of the published models' size (151,329 tokens, up to 318,088 merges, 36 added tokens) and
 OUT/text.txt to measure with: a byte-level BPE trained on text found on this machine, filled up with made-up words.
 Not a model's tokenizer: only its size and make-up are real.
 
@@ -28,7 +28,9 @@ def sources() -> list[str]:
 def chinese(rng: random.Random, mini: Tokenizer, count: int) -> list[str]:
     words = [mini.decode([i]) for i in range(mini.get_vocab_size())]
     words = [w for w in words if any("\u4e00" <= c <= "\u9fff" for c in w)]
-    return ["".join(rng.choices(words, k=rng.randrange(3, 40))) + "。\n" for _ in range(count)]
+    # Clauses of 2 to 7 words between signs, as in written Chinese.
+    clause = lambda: "".join(rng.choices(words, k=rng.randrange(2, 8)))  # noqa: E731
+    return ["，".join(clause() for _ in range(rng.randrange(1, 5))) + "。\n" for _ in range(count)]
 
 
 def main(out: Path) -> None:
@@ -68,17 +70,18 @@ def main(out: Path) -> None:
             if len(merges) < NUM_MERGES and pair not in known and pair[0] in vocab and pair[1] in vocab:
                 known.add(pair)
                 merges.append(pair)
+    merges.sort(key=lambda m: vocab[m[0] + m[1]])  # a token's merges stand where the token does, as in converted tables
     added = [t | {"id": VOCAB_SIZE + i} for i, t in enumerate(mini["added_tokens"])]
     model = mini["model"] | {"vocab": vocab, "merges": [" ".join(m) for m in merges], "ignore_merges": True}
     out.mkdir(parents=True, exist_ok=True)
     file = mini | {"added_tokens": added, "model": model}
     (out / "tokenizer.json").write_text(json.dumps(file, ensure_ascii=False, indent=2), encoding="utf-8")
-    # Held-out: other files, other draws; a third code, a third Chinese, a third of everything.
+    # Held-out: other files, other draws; code, Chinese, and a tenth of strange things.
     files = sorted(Path(sysconfig.get_path("purelib")).rglob("*.py"))[1:6000:60]
     code = "".join(f.read_text(encoding="utf-8", errors="replace") for f in files)[:1_000_000]
     generator = StringGenerator()
-    mixed = "".join(generator.make(40, i) for i in range(25_000))
-    text = code + "".join(chinese(random.Random(1), mini_tokenizer, 14_000)) + mixed
+    mixed = "".join(generator.make(40, i) for i in range(5_000))
+    text = code + "".join(chinese(random.Random(1), mini_tokenizer, 16_000)) + mixed
     (out / "text.txt").write_text(text, encoding="utf-8")
     print(len(vocab), "tokens", len(merges), "merges", len(text.encode()), "bytes of text")
 

@@ -37,6 +37,10 @@ uint64_t hash_bytes(std::string_view bytes) {
   return mix(mix(hash, load(at, left)), 1);
 }
 
+bool is_continuation(char byte) {
+  return (static_cast<uint8_t>(byte) & 0xC0) == 0x80;
+}
+
 uint64_t pair_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(left) << 22 | static_cast<uint64_t>(right);
 }
@@ -56,6 +60,18 @@ Error invalid(std::string message) {
 
 }  // namespace
 
+inline uint32_t Bpe::pair_rank(int32_t left, int32_t right) const {
+  const uint64_t key = pair_key(left, right);
+  const uint64_t hash = key * kMultiplier;
+  if ((pair_filter_[hash >> filter_shift_ >> 6] >> (hash >> filter_shift_ & 63) & 1) == 0) return kNoRank;
+  size_t place = hash >> pair_shift_;
+  while (pairs_[place] != kEmptyPair) {
+    if (pairs_[place] >> 20 == key) return static_cast<uint32_t>(pairs_[place] & 0xFFFFF);
+    place = (place + 1) & (pairs_.size() - 1);
+  }
+  return kNoRank;
+}
+
 Result<Bpe> Bpe::make(TokenizerFile&& file) {
   Bpe bpe;
   bpe.ignore_merges_ = file.ignore_merges;
@@ -67,7 +83,9 @@ Result<Bpe> Bpe::make(TokenizerFile&& file) {
   bpe.bytes_ = std::move(file.vocab_bytes);
   RETURN_IF_ERROR(bpe.add_vocab(file));
   RETURN_IF_ERROR(bpe.add_added_tokens(file));
-  RETURN_IF_ERROR(bpe.add_merges(file));
+  std::vector<std::pair<int32_t, int32_t>> sides;  // of each merge
+  RETURN_IF_ERROR(bpe.add_merges(file, sides));
+  bpe.add_whole_chars(file, sides);
   return bpe;
 }
 
@@ -127,9 +145,13 @@ Status Bpe::add_added_tokens(const TokenizerFile& file) {
 
 // A merge that makes an added token is left out: text that spells such a token without being trusted must not become
 // it, and text that is trusted was cut at it before any merge.
-Status Bpe::add_merges(const TokenizerFile& file) {
+Status Bpe::add_merges(const TokenizerFile& file, std::vector<std::pair<int32_t, int32_t>>& sides) {
+  sides.resize(file.merges.size());
   pairs_.assign(std::bit_ceil(file.merges.size() * 3 / 2 + 2), kEmptyPair);
   pair_shift_ = 64 - std::countr_zero(pairs_.size());
+  const size_t filter_bits = std::bit_ceil(file.merges.size() * 8 + 64);
+  pair_filter_.assign(filter_bits / 64, 0);
+  filter_shift_ = 64 - std::countr_zero(filter_bits);
   byte_pair_ranks_.assign(size_t{256} * 256, kNoRank);
   merged_.resize(file.merges.size());
   for (uint32_t rank = 0; rank < file.merges.size(); ++rank) {
@@ -145,6 +167,7 @@ Status Bpe::add_merges(const TokenizerFile& file) {
       return invalid("model.merges[" + std::to_string(rank) + "]: token " + shown(missing) + " is not in model.vocab");
     }
     merged_[rank] = both_id;
+    sides[rank] = {left_id, right_id};
     if (is_added(both_id)) continue;
     add_pair(static_cast<uint32_t>(left_id), static_cast<uint32_t>(right_id), rank);
     if (left.size() == 1 && right.size() == 1) {
@@ -154,22 +177,61 @@ Status Bpe::add_merges(const TokenizerFile& file) {
   return {};
 }
 
+// Chinese, Japanese and Korean text is three-byte characters, and most of a word's merges would only put them together.
+// Where that provably changes nothing, a word begins with whole characters instead. A character c qualifies if
+//   (1) its bytes alone merge into one token, the ranks on the way being at most h;
+//   (2) no merge of a rank below h takes the beginning of c as its right side, or the end of c as its left side before
+//       something that is no continuation byte;
+//   (3) no merge of a rank below h has the whole of c as a side.
+// As long as c is not whole, a merge of c's own with a rank of at most h is possible. So any other merge that comes
+// before it has a lower rank: by (2) it does not touch c's parts, and by (3) it would also have come first had c been
+// whole. Leaving c's own merges out of the sequence therefore leaves the rest of it as it is.
+void Bpe::add_whole_chars(const TokenizerFile& file, const std::vector<std::pair<int32_t, int32_t>>& sides) {
+  const size_t size = tokens_.size();
+  std::vector<uint32_t> as_right(size, kNoRank);  // lowest rank with the token as right side
+  std::vector<uint32_t> as_left(size, kNoRank);
+  std::vector<uint32_t> before_char(size, kNoRank);  // as left side, the right one beginning a character
+  for (uint32_t rank = 0; rank < file.merges.size(); ++rank) {
+    if (is_added(merged_[rank])) continue;
+    const TokenizerFile::Merge& merge = file.merges[rank];
+    const auto [left, right] = sides[rank];
+    as_right[right] = std::min(as_right[right], rank);
+    as_left[left] = std::min(as_left[left], rank);
+    if (!is_continuation(file.merge_bytes[merge.begin + merge.left_length])) {
+      before_char[left] = std::min(before_char[left], rank);
+    }
+  }
+  whole_chars_.assign(65536, -1);
+  for (int32_t id = 0; id < vocab_size(); ++id) {
+    const std::string_view bytes = token_bytes(id);
+    if (bytes.size() != 3 || tokens_[id].kind != Kind::kVocab) continue;
+    const DecodedChar c = decode_utf8(bytes.data(), bytes.data() + 3);
+    if (c.size != 3) continue;
+    const std::array<int32_t, 3> parts = {byte_ids_[static_cast<uint8_t>(bytes[0])],
+                                          byte_ids_[static_cast<uint8_t>(bytes[1])],
+                                          byte_ids_[static_cast<uint8_t>(bytes[2])]};
+    const uint32_t front = pair_rank(parts[0], parts[1]);
+    const uint32_t back = pair_rank(parts[1], parts[2]);
+    const uint32_t first = std::min(front, back);
+    if (first == kNoRank) continue;
+    const int32_t middle = merged_[first];
+    const uint32_t second = first == front ? pair_rank(middle, parts[2]) : pair_rank(parts[0], middle);
+    if (second == kNoRank || merged_[second] != id) continue;
+    const uint32_t highest = std::max(first, second);
+    const uint32_t rival = std::min({as_right[parts[0]], before_char[parts[2]], as_right[id], as_left[id],
+                                     first == front ? as_right[middle] : before_char[middle]});
+    if (rival > highest) whole_chars_[c.code_point] = id;
+  }
+}
+
 // A pair that is listed twice has the later rank, as in the `tokenizers` library.
 void Bpe::add_pair(uint32_t left, uint32_t right, uint32_t rank) {
   const uint64_t key = pair_key(static_cast<int32_t>(left), static_cast<int32_t>(right));
-  size_t place = key * kMultiplier >> pair_shift_;
+  const uint64_t hash = key * kMultiplier;
+  pair_filter_[hash >> filter_shift_ >> 6] |= uint64_t{1} << (hash >> filter_shift_ & 63);
+  size_t place = hash >> pair_shift_;
   while (pairs_[place] != kEmptyPair && pairs_[place] >> 20 != key) place = (place + 1) & (pairs_.size() - 1);
   pairs_[place] = key << 20 | rank;
-}
-
-uint32_t Bpe::pair_rank(int32_t left, int32_t right) const {
-  const uint64_t key = pair_key(left, right);
-  size_t place = key * kMultiplier >> pair_shift_;
-  while (pairs_[place] != kEmptyPair) {
-    if (pairs_[place] >> 20 == key) return static_cast<uint32_t>(pairs_[place] & 0xFFFFF);
-    place = (place + 1) & (pairs_.size() - 1);
-  }
-  return kNoRank;
 }
 
 std::string_view Bpe::token_bytes(int32_t id) const {
@@ -233,53 +295,84 @@ void Bpe::encode_word(std::string_view word, BpeScratch& scratch, std::vector<in
 }
 
 void Bpe::merge(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const {
-  if (word.size() <= kMaxScannedWord) {
-    merge_short(word, scratch, out);
+  const size_t size = start_symbols(word, scratch);
+  if (size <= kMaxScannedWord) {
+    merge_short(size, scratch);
   } else {
-    merge_long(word, scratch, out);
+    merge_long(size, scratch);
   }
+  out.insert(out.end(), scratch.ids.begin(), scratch.ids.end());
 }
 
-// ids[i] are the symbols, ranks[i] the rank of merging ids[i] with ids[i + 1].
-void Bpe::merge_short(std::string_view word, BpeScratch&, std::vector<int32_t>& out) const {
-  std::array<int32_t, kMaxScannedWord> ids;
-  std::array<uint32_t, kMaxScannedWord> ranks;
-  size_t size = word.size();
-  for (size_t i = 0; i < size; ++i) ids[i] = byte_ids_[static_cast<uint8_t>(word[i])];
-  for (size_t i = 0; i + 1 < size; ++i) {
-    ranks[i] = byte_pair_rank(static_cast<uint8_t>(word[i]), static_cast<uint8_t>(word[i + 1]));
+// Sets scratch.ids and scratch.ranks to the word's first symbols: whole characters where that is sound, else bytes.
+size_t Bpe::start_symbols(std::string_view word, BpeScratch& scratch) const {
+  if (scratch.ids.size() < word.size()) {
+    scratch.ids.resize(word.size());
+    scratch.ranks.resize(word.size());
   }
+  int32_t* const ids = scratch.ids.data();
+  uint32_t* const ranks = scratch.ranks.data();
+  const char* const end = word.data() + word.size();
+  size_t size = 0;
+  bool byte_before = false;
+  for (const char* at = word.data(); at < end;) {
+    const auto first = static_cast<uint8_t>(*at);
+    int32_t id = -1;
+    if (first >= 0xE0 && end - at >= 3 && !whole_chars_.empty() && (end - at == 3 || !is_continuation(at[3]))) {
+      const DecodedChar c = decode_utf8(at, end);
+      if (c.size == 3) id = whole_chars_[c.code_point];
+    }
+    const bool is_byte = id < 0;
+    if (is_byte) id = byte_ids_[first];
+    if (size > 0) {
+      ranks[size - 1] =
+          is_byte && byte_before ? byte_pair_rank(static_cast<uint8_t>(at[-1]), first) : pair_rank(ids[size - 1], id);
+    }
+    ids[size++] = id;
+    at += is_byte ? 1 : 3;
+    byte_before = is_byte;
+  }
+  scratch.ids.resize(size);
+  scratch.ranks.resize(size);
+  return size;
+}
+
+void Bpe::merge_short(size_t size, BpeScratch& scratch) const {
+  int32_t* const ids = scratch.ids.data();
+  uint32_t* const ranks = scratch.ranks.data();
   while (size > 1) {
-    const size_t at = static_cast<size_t>(std::min_element(ranks.begin(), ranks.begin() + size - 1) - ranks.begin());
-    if (ranks[at] == kNoRank) break;
-    ids[at] = merged_[ranks[at]];
-    std::copy(ids.begin() + at + 2, ids.begin() + size, ids.begin() + at + 1);
-    std::copy(ranks.begin() + at + 1, ranks.begin() + size - 1, ranks.begin() + at);
+    size_t at = 0;
+    uint32_t lowest = ranks[0];
+    for (size_t i = 1; i + 1 < size; ++i) {
+      at = ranks[i] < lowest ? i : at;
+      lowest = std::min(lowest, ranks[i]);
+    }
+    if (lowest == kNoRank) break;
+    ids[at] = merged_[lowest];
+    for (size_t i = at + 1; i + 1 < size; ++i) {
+      ids[i] = ids[i + 1];
+      ranks[i - 1] = ranks[i];
+    }
     --size;
     if (at > 0) ranks[at - 1] = pair_rank(ids[at - 1], ids[at]);
     if (at + 1 < size) ranks[at] = pair_rank(ids[at], ids[at + 1]);
   }
-  out.insert(out.end(), ids.begin(), ids.begin() + size);
+  scratch.ids.resize(size);
 }
 
 // The same with the symbols in a linked list and the candidate merges in a heap, ordered by rank and then place. An
 // entry whose pair has changed since is recognised by its rank and dropped when it comes up.
-void Bpe::merge_long(std::string_view word, BpeScratch& s, std::vector<int32_t>& out) const {
-  const size_t size = word.size();
+void Bpe::merge_long(size_t size, BpeScratch& s) const {
   constexpr uint32_t kNone = 0xFFFFFFFF;
   CHECK(size < kNone, size);
-  s.ids.resize(size);
-  s.ranks.assign(size, kNoRank);
+  s.ranks[size - 1] = kNoRank;
   s.next.resize(size);
   s.previous.resize(size);
   s.heap.clear();
   const auto entry = [](uint32_t rank, uint32_t at) { return static_cast<uint64_t>(rank) << 32 | at; };
   for (uint32_t i = 0; i < size; ++i) {
-    s.ids[i] = byte_ids_[static_cast<uint8_t>(word[i])];
     s.next[i] = i + 1 < size ? i + 1 : kNone;
     s.previous[i] = i == 0 ? kNone : i - 1;
-    if (i + 1 == size) break;
-    s.ranks[i] = byte_pair_rank(static_cast<uint8_t>(word[i]), static_cast<uint8_t>(word[i + 1]));
     if (s.ranks[i] != kNoRank) s.heap.push_back(entry(s.ranks[i], i));
   }
   std::make_heap(s.heap.begin(), s.heap.end(), std::greater<>{});
@@ -303,7 +396,9 @@ void Bpe::merge_long(std::string_view word, BpeScratch& s, std::vector<int32_t>&
     rerank(at);
     if (s.previous[at] != kNone) rerank(s.previous[at]);
   }
-  for (uint32_t at = 0; at != kNone; at = s.next[at]) out.push_back(s.ids[at]);
+  size_t count = 0;
+  for (uint32_t at = 0; at != kNone; at = s.next[at]) s.ids[count++] = s.ids[at];
+  s.ids.resize(count);
 }
 
 }  // namespace glimpse

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -26,8 +27,8 @@ struct BpeScratch {
   static constexpr size_t kCachedWords = 8192;  // 512 KB
 
   std::vector<CachedWord> cache;
-  std::vector<int32_t> ids;
-  std::vector<uint32_t> ranks;
+  std::vector<int32_t> ids;     // the symbols of the word being merged
+  std::vector<uint32_t> ranks;  // ranks[i]: of merging ids[i] with the symbol after it
   std::vector<uint32_t> next;
   std::vector<uint32_t> previous;
   std::vector<uint64_t> heap;
@@ -73,15 +74,17 @@ class Bpe {
   Status add_token(std::string_view bytes, uint32_t begin, int32_t id, Kind kind);
   Status add_vocab(const TokenizerFile& file);
   Status add_added_tokens(const TokenizerFile& file);
-  Status add_merges(const TokenizerFile& file);
+  Status add_merges(const TokenizerFile& file, std::vector<std::pair<int32_t, int32_t>>& sides);
+  void add_whole_chars(const TokenizerFile& file, const std::vector<std::pair<int32_t, int32_t>>& sides);
   void add_pair(uint32_t left, uint32_t right, uint32_t rank);
   const Slot* find_slot(std::string_view bytes, uint64_t hash) const;
   int32_t find_word(std::string_view word, uint64_t hash) const;
   uint32_t pair_rank(int32_t left, int32_t right) const;
   uint32_t byte_pair_rank(uint8_t left, uint8_t right) const { return byte_pair_ranks_[left * 256 + right]; }
   void merge(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
-  void merge_short(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
-  void merge_long(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& out) const;
+  size_t start_symbols(std::string_view word, BpeScratch& scratch) const;
+  void merge_short(size_t size, BpeScratch& scratch) const;
+  void merge_long(size_t size, BpeScratch& scratch) const;
 
   std::string bytes_;          // of all tokens
   std::vector<Token> tokens_;  // by id
@@ -90,7 +93,12 @@ class Bpe {
   std::vector<uint32_t> byte_pair_ranks_;  // [256 * 256] ranks of the merges of two bytes: the first look-ups of a word
   std::vector<uint64_t> pairs_;            // open addressing: left << 42 | right << 20 | rank; a power of two
   int pair_shift_ = 0;
-  std::vector<int32_t> merged_;  // by rank
+  // A bit per hash of a pair that merges, eight to sixteen times as many bits as pairs: most pairs looked up do not
+  // merge, and this answers so from a table that stays in the second-level cache (512 KB for the published models).
+  std::vector<uint64_t> pair_filter_;
+  int filter_shift_ = 0;
+  std::vector<int32_t> merged_;       // by rank
+  std::vector<int32_t> whole_chars_;  // [65536 or 0] by code point: see add_whole_chars
   bool ignore_merges_ = false;
 };
 

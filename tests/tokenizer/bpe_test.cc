@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "tests/tokenizer/testing.h"
@@ -26,7 +27,7 @@ class NaiveBpe {
     std::vector<std::string> symbols;
     for (const char c : word) symbols.emplace_back(1, c);
     while (true) {
-      size_t best = ranks_.size();
+      size_t best = SIZE_MAX;
       size_t at = 0;
       for (size_t i = 0; i + 1 < symbols.size(); ++i) {
         const auto found = ranks_.find({symbols[i], symbols[i + 1]});
@@ -34,7 +35,7 @@ class NaiveBpe {
         best = found->second;
         at = i;
       }
-      if (best == ranks_.size()) break;
+      if (best == SIZE_MAX) break;
       symbols[at] += symbols[at + 1];
       symbols.erase(symbols.begin() + static_cast<ptrdiff_t>(at) + 1);
     }
@@ -75,6 +76,68 @@ TEST(Bpe, EqualsTheDefinition) {
       ASSERT_EQ(encode_word(*bpe, part, scratch), expected) << "remembered: " << part;
     }
   }
+}
+
+// Small tables over three characters' bytes, their merges in any order, so that everything that may or may not happen
+// before a character is whole happens in some of them; against the definition, on valid and broken text.
+TEST(Bpe, WholeCharactersChangeNothing) {
+  uint64_t state = 1;
+  const auto draw = [&state](uint64_t below) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    return (state >> 33) % below;
+  };
+  const std::string_view text_of_all = "你佡丽 a你";
+  size_t num_tables = 0;
+  for (int round = 0; round < 2000; ++round) {
+    TokenizerFile file;
+    std::vector<std::string> tokens;
+    const auto add = [&](const std::string& token) {
+      if (std::find(tokens.begin(), tokens.end(), token) != tokens.end()) return;
+      file.vocab.push_back({static_cast<uint32_t>(file.vocab_bytes.size()), static_cast<uint32_t>(token.size()),
+                            static_cast<int32_t>(tokens.size())});
+      file.vocab_bytes += token;
+      tokens.push_back(token);
+    };
+    for (int byte = 0; byte < 256; ++byte) add(std::string(1, static_cast<char>(byte)));
+    // Merges of what appears in the text; those that make each character; and those of whole characters.
+    std::vector<std::pair<std::string, std::string>> merges;
+    for (uint64_t i = draw(12); i > 0; --i) {
+      const std::string both(text_of_all.substr(draw(text_of_all.size() - 2), 2 + draw(5)));
+      const size_t cut = 1 + draw(both.size() - 1);
+      merges.emplace_back(both.substr(0, cut), both.substr(cut));
+    }
+    const std::vector<std::string> chars = {"你", "佡", "丽", "a", " "};
+    for (size_t i = 0; i < 3 && draw(4) != 0; ++i) {
+      const size_t cut = 1 + draw(2);
+      merges.emplace_back(chars[i].substr(0, cut), chars[i].substr(cut));
+      const size_t part = cut == 1 ? 1 : 0;  // the side of two bytes
+      merges.emplace_back(chars[i].substr(part, 1), chars[i].substr(part + 1, 1));
+    }
+    for (uint64_t i = draw(8); i > 0; --i) merges.emplace_back(chars[draw(5)], chars[draw(5)]);
+    for (size_t i = merges.size(); i > 1; --i) std::swap(merges[i - 1], merges[draw(i)]);
+    for (const auto& [left, right] : merges) {
+      add(left);
+      add(right);
+      add(left + right);
+      file.merges.push_back({static_cast<uint32_t>(file.merge_bytes.size()), static_cast<uint16_t>(left.size()),
+                             static_cast<uint16_t>(right.size())});
+      file.merge_bytes += left + right;
+    }
+    const NaiveBpe naive(file);
+    const auto bpe = Bpe::make(std::move(file));
+    ASSERT_TRUE(bpe) << bpe.error().message;
+    ++num_tables;
+    BpeScratch scratch;
+    for (int i = 0; i < 20; ++i) {
+      std::string word;
+      for (uint64_t parts = 1 + draw(6); parts > 0; --parts) {
+        const size_t begin = draw(3) == 0 ? draw(text_of_all.size()) : draw(3) * 3;
+        word += text_of_all.substr(begin, draw(4) == 0 ? 1 + draw(5) : 3);
+      }
+      ASSERT_EQ(encode_word(*bpe, word, scratch), naive.encode(word)) << "round " << round << ": " << word;
+    }
+  }
+  EXPECT_EQ(num_tables, 2000u);
 }
 
 Result<Bpe> make(const json::object& object) {
