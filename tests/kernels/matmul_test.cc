@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "kernels/cpu/pack.h"
+#include "kernels/quantization.h"
 
 namespace glimpse::cpu {
 namespace {
@@ -242,6 +245,236 @@ TEST_F(MatmulTest, ShapesAtEdges) {
                   worst);
     }
   }
+}
+
+TEST_F(MatmulTest, Epilogues) {
+  for (const CpuIsa isa : isas()) {
+    for (const WeightFormat format : kFormats) {
+      uint32_t turn = 0;
+      for (const int64_t m : {1, 6, 7, 129}) {
+        for (const int64_t outputs : {1, 31, 32, 33, 64, 130, 300}) {
+          for (const DType output : {DType::kF32, DType::kBF16, DType::kI8}) {
+            ++turn;
+            Case c{.format = format,
+                   .m = m,
+                   .n = outputs,
+                   .k = 96,
+                   .group = turn % 2 == 0 ? 32 : 128,
+                   .bias = turn % 3 != 0,
+                   .epilogue = Epilogue::kGelu,
+                   .output = output};
+            run(c, isa);
+            c.epilogue = Epilogue::kNone;
+            c.consumer = LinearConsumer::kGateUp;
+            c.n = 2 * outputs;
+            run(c, isa);
+            if (HasFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MatmulTest, HugeMagnitudes) {
+  for (const CpuIsa isa : isas()) {
+    for (const WeightFormat format : kFormats) {
+      // Weights near 5e2 * 0.05 (int4 scales are float16) and x near 1e15; sums near 1e18 and, gated, products near
+      // 1e36.
+      run({.format = format, .m = 7, .n = 66, .k = 257, .scale = 5e2f}, isa);
+      run({.format = format, .m = 7, .n = 66, .k = 257, .consumer = LinearConsumer::kGateUp, .scale = 5e2f}, isa);
+    }
+  }
+}
+
+// Columns in blocks (more of them than one block holds, in every format), with a ragged end.
+TEST_F(MatmulTest, LongRows) {
+  for (const CpuIsa isa : isas()) {
+    for (const WeightFormat format : kFormats) {
+      for (const int64_t k : {4096, 8192 + 128 + 3}) {
+        for (const int64_t m : {1, 13}) run({.format = format, .m = m, .n = 20, .k = k, .bias = true}, isa);
+      }
+    }
+  }
+}
+
+// The values that a plain run of `c` leaves in y, float32.
+std::vector<float> values_of(const PackedLinear& weight, const std::vector<float>& x_values, int64_t m, Context ctx) {
+  TestActivation x(weight.input_dtype(), m, weight.cols, weight.group);
+  for (int64_t r = 0; r < m; ++r) store_row(x_values.data() + r * weight.cols, x.view, r, ctx.isa);
+  std::vector<float> y(m * weight.rows);
+  const Matrix out{y.data(), DType::kF32, m, weight.rows, weight.rows};
+  project(weight, x.view, m, out, ctx, nullptr);
+  return y;
+}
+
+// A row's result does not depend on the rows beside it, to the last bit.
+TEST_F(MatmulTest, RowsAreIndependent) {
+  for (const CpuIsa isa : isas()) {
+    for (const WeightFormat format : kFormats) {
+      const Case c{.format = format, .m = 129, .n = 96, .k = 2500};
+      const auto weight = pack(c, isa, random_values(c.n * c.k, 0.05f, 1), {});
+      const auto x = random_values(c.m * c.k, 1, 2);
+      const auto all = values_of(*weight, x, c.m, context(isa));
+      for (const int64_t m : {1, 5, 8, 40}) {
+        const auto some = values_of(*weight, x, m, context(isa));
+        EXPECT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0)
+            << describe(c, isa) << " at " << m << " rows";
+      }
+    }
+  }
+}
+
+// Integer sums are exact and scaled in one order, so int8 and int4 products are the same on every instruction set.
+TEST_F(MatmulTest, InstructionSetsAgreeOnIntegers) {
+  for (const WeightFormat format : {WeightFormat::kI8, WeightFormat::kI4}) {
+    for (const int64_t m : {1, 9}) {
+      std::vector<float> first;
+      for (const CpuIsa isa : isas()) {
+        const Case c{.format = format, .m = m, .n = 100, .k = 1000};
+        const auto weight = pack(c, isa, random_values(c.n * c.k, 0.05f, 1), {});
+        const auto y = values_of(*weight, random_values(c.m * c.k, 1, 2), m, context(isa));
+        if (first.empty()) first = y;
+        EXPECT_EQ(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)), 0) << describe(c, isa);
+      }
+    }
+  }
+}
+
+TEST_F(MatmulTest, AdoptsWhatItPacked) {
+  for (const WeightFormat format : kFormats) {
+    for (const bool with_bias : {false, true}) {
+      const Case c{.format = format, .m = 3, .n = 70, .k = 130, .bias = with_bias};
+      const auto bias = with_bias ? random_values(c.n, 1, 2) : std::vector<float>();
+      const auto packed_weight = pack(c, isas().back(), random_values(c.n * c.k, 0.05f, 1), bias);
+      const auto bytes = packed_weight->bytes();
+      std::vector<std::byte> memory(bytes.size() + 128);
+      std::byte* copy = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+      std::memcpy(copy, bytes.data(), bytes.size());
+      LinearSpec spec{.name = "layer", .rows = c.n, .cols = c.k, .format = format, .bias = bias};
+
+      auto adopted = adopt_linear(spec, {copy, bytes.size()});
+      ASSERT_TRUE(adopted);
+      EXPECT_EQ((*adopted)->bytes().data(), copy);
+      const auto x = random_values(c.m * c.k, 1, 3);
+      EXPECT_EQ(values_of(**adopted, x, c.m, context(isas().back())),
+                values_of(*packed_weight, x, c.m, context(isas().back())));
+
+      EXPECT_EQ(adopt_linear(spec, {copy, bytes.size() - 1}).error().code, ErrorCode::kInvalidData);
+      EXPECT_EQ(adopt_linear(spec, {}).error().code, ErrorCode::kInvalidData);
+      EXPECT_NE(adopt_linear(spec, {copy + 4, bytes.size()}).error().message.find("aligned"), std::string::npos);
+      copy[8] ^= std::byte{1};
+      EXPECT_NE(adopt_linear(spec, {copy, bytes.size()}).error().message.find("another layer"), std::string::npos);
+    }
+  }
+}
+
+// silu and gelu by themselves: a product with one column.
+TEST_F(MatmulTest, Activations) {
+  std::vector<float> x;
+  for (float v = -100; v <= 100; v += 0.037f) x.push_back(v);
+  for (float v = 1e-30f; v < 1e30f; v *= 3.7f) {
+    x.push_back(v);
+    x.push_back(-v);
+  }
+  const auto m = static_cast<int64_t>(x.size());
+  const auto rows = static_cast<int32_t>(m);
+  for (const CpuIsa isa : isas()) {
+    Context ctx = context(isa);
+    std::vector<float> y(m);
+    const Activation in{.values = {x.data(), DType::kF32, m, 1, 1}};
+    const Activation out{.values = {y.data(), DType::kF32, m, 1, 1}};
+
+    const auto gated = pack({.m = m, .n = 2, .k = 1, .consumer = LinearConsumer::kGateUp}, isa, {1, 0}, {0, 1});
+    gate_up_silu({.rows = {&rows, rows}, .x = in, .weight = gated.get(), .y = out}, ctx);
+    double worst_silu = 0;
+    for (int64_t i = 0; i < m; ++i) {
+      const double expected = x[i] / (1 + std::exp(-double{x[i]}));
+      if (std::fabs(expected) < 4e-37) {  // e^-x overflows below -88.7, where silu is -2.6e-37
+        EXPECT_LT(std::fabs(y[i]), 4e-37) << x[i];
+      } else {
+        worst_silu = std::max(worst_silu, std::fabs(y[i] - expected) / std::fabs(expected) * 0x1p23);
+      }
+    }
+    EXPECT_LE(worst_silu, 4);  // 2 ulp of exp, a sum and a division
+
+    const auto plain = pack({.m = m, .n = 1, .k = 1}, isa, {1}, {});
+    linear({.rows = {&rows, rows}, .x = in, .weight = plain.get(), .epilogue = Epilogue::kGelu, .y = out}, ctx);
+    double worst_gelu = 0;
+    for (int64_t i = 0; i < m; ++i) {
+      const double expected = 0.5 * x[i] * std::erfc(-double{x[i]} * std::sqrt(0.5));
+      worst_gelu = std::max(worst_gelu, std::fabs(y[i] - expected) / std::max(1e-30, std::fabs(double{x[i]})));
+    }
+    EXPECT_LE(worst_gelu, 3e-7);  // 1.5e-7 of the formula, and rounding
+    std::printf("isa %d: silu %.2f ulp, gelu %.2g |x|\n", static_cast<int>(isa), worst_silu, worst_gelu);
+  }
+}
+
+TEST_F(MatmulTest, QuantizesByTheRule) {
+  for (const int32_t group : {32, 128}) {
+    for (const int64_t cols : {1, 7, 8, 31, 32, 33, 127, 128, 300}) {
+      auto x = random_values(cols, 3, static_cast<uint32_t>(cols));
+      if (cols > 40) std::fill(x.begin(), x.begin() + 32, 0.0f);             // a group of zeros, with groups of 32
+      if (cols == 300) std::fill(x.begin() + 128, x.begin() + 256, 1e-40f);  // 127 / max overflows: zeros too
+      for (const CpuIsa isa : isas()) {
+        const int64_t groups = (cols + group - 1) / group;
+        std::vector<int8_t> values(cols + 1, 99);
+        std::vector<float> scales(groups);
+        std::vector<int32_t> sums(groups);
+        quantize_row(x.data(), cols, group, values.data(), scales.data(), sums.data(), isa);
+        EXPECT_EQ(values[cols], 99);
+        for (int64_t g = 0; g < groups; ++g) {
+          const int64_t end = std::min<int64_t>(cols, (g + 1) * group);
+          float max = 0;
+          for (int64_t i = g * group; i < end; ++i) max = std::max(max, std::fabs(x[i]));
+          const Int8Scale scale = int8_scale(max);
+          EXPECT_EQ(scales[g], scale.scale);
+          int32_t sum = 0;
+          for (int64_t i = g * group; i < end; ++i) {
+            EXPECT_EQ(values[i], int8_value(x[i], scale)) << i;
+            sum += values[i];
+          }
+          EXPECT_EQ(sums[g], sum);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(MatmulTest, StoresBfloat16AsTheScalarConversion) {
+  std::vector<float> x = random_values(1000, 1, 5);
+  for (const uint32_t bits : {0u, 0x80000000u, 1u, 0x8000u, 0x18000u, 0x7f7fffffu, 0x7f800000u, 0xff800000u,
+                              0x7f800001u, 0x7fffffffu, 0xffffffffu, 0x3f808000u, 0x3f818000u}) {
+    x.insert(x.begin() + 17, std::bit_cast<float>(bits));
+  }
+  const auto cols = static_cast<int64_t>(x.size());
+  for (const CpuIsa isa : isas()) {
+    std::vector<bf16> y(cols);
+    store_row(x.data(), {.values = {y.data(), DType::kBF16, 1, cols, cols}}, 0, isa);
+    for (int64_t i = 0; i < cols; ++i) EXPECT_EQ(y[i].bits, to_bf16(x[i]).bits) << x[i];
+  }
+}
+
+// The searched int4 scales lose less than the plain one, on each group, and clearly so together.
+TEST_F(MatmulTest, Int4ScalesBeatThePlainOne) {
+  const Case c{.format = WeightFormat::kI4, .n = 64, .k = 1024};
+  const auto w = random_values(c.n * c.k, 0.02f, 9);
+  const auto weight = pack(c, isas().back(), w, {});
+  std::vector<float> stored(w.size());
+  static_cast<const Packed&>(*weight).unpack(stored.data());
+  double error = 0;
+  double plain_error = 0;
+  for (size_t first = 0; first < w.size(); first += 128) {
+    float max = 0;
+    for (size_t i = first; i < first + 128; ++i) max = std::max(max, std::fabs(w[i]));
+    const float scale = to_float(int4_plain_scale(max));
+    for (size_t i = first; i < first + 128; ++i) {
+      error += std::pow(double{w[i]} - stored[i], 2);
+      plain_error += std::pow(double{w[i]} - scale * static_cast<float>(int4_value(w[i], scale)), 2);
+    }
+  }
+  EXPECT_LT(error, 0.85 * plain_error);
+  std::printf("squared error: %.3f of the plain scale's\n", error / plain_error);
 }
 
 }  // namespace

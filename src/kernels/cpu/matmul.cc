@@ -14,10 +14,15 @@ namespace {
 
 // A product is cut into units: some panels of W by a block of rows of x, handed to threads as they get free. In a unit,
 // columns go in blocks: a block of a panel (at most kBlockBytes) stays in the L2 cache while all tiles of rows pass it.
-constexpr int64_t kRowBlock = 192;  // rows of x in a unit, a multiple of kTileRows
+constexpr int64_t kRowBlock = 144;  // rows of x in a unit, a multiple of kTileRows
+constexpr int64_t kMinRowBlock = 48;
 constexpr int64_t kBlockBytes = 256 << 10;
-constexpr int64_t kExpandedCols = 1024;  // int4: columns of a block, as bytes
-constexpr int64_t kUnitOutputs = 128;    // columns of y in a unit whose output is quantised: whole groups
+constexpr int64_t kUnitOutputs = 128;  // columns of y in a unit whose output is quantised: whole groups
+
+// Below both, one thread is done before another would have joined: a region costs about 2 microseconds while the
+// workers spin, 50 when they sleep.
+constexpr size_t kSmallBytes = 128 << 10;
+constexpr double kSmallMacs = 1 << 20;
 
 // A product's arguments, whichever op it is for.
 struct Product {
@@ -29,12 +34,10 @@ struct Product {
   const MatmulKernels& kernels;
 };
 
-// What a thread works in. On its stack: 210 KiB, whatever the shapes are.
+// What a thread works in. On its stack: 108 KiB, whatever the shapes are.
 struct Scratch {
   alignas(64) float sums[kRowBlock * kPanelRows];
   alignas(64) float outputs[kRowBlock * kUnitOutputs];
-  alignas(64) std::byte expanded[kExpandedCols * kPanelRows];
-  alignas(64) float scales[kExpandedCols / 32 * kPanelRows];
 };
 
 int64_t columns_per_word(WeightFormat format) {
@@ -51,10 +54,6 @@ int64_t columns_per_word(WeightFormat format) {
   return 1;
 }
 
-bool expands(const Product& p) {
-  return p.weight.format == WeightFormat::kI4 && p.rows > p.kernels.i4_direct_rows;
-}
-
 const TileFunction* tiles_of(const Product& p) {
   switch (p.weight.format) {
     case WeightFormat::kF32:
@@ -64,7 +63,7 @@ const TileFunction* tiles_of(const Product& p) {
     case WeightFormat::kI8:
       return p.kernels.tile_i8;
     case WeightFormat::kI4:
-      return expands(p) ? p.kernels.tile_i4_expanded : p.kernels.tile_i4;
+      return p.kernels.tile_i4;
   }
   return nullptr;
 }
@@ -79,7 +78,7 @@ int64_t block_cols(const Product& p) {
     case WeightFormat::kI8:
       return kBlockBytes / kPanelRows;
     case WeightFormat::kI4:
-      return expands(p) ? kExpandedCols : 2 * kBlockBytes / kPanelRows;
+      return 2 * kBlockBytes / kPanelRows;
   }
   return 0;
 }
@@ -113,12 +112,7 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
     const int64_t cols = std::min(step, w.cols - k);
     const int64_t whole = cols % word == 0 ? cols : cols / align * align;
     const std::byte* b = w.panel(panel) + w.column_offset(k);
-    size_t rest_offset = w.column_offset(k + whole) - w.column_offset(k);
-    if (expands(p)) {
-      p.kernels.expand_i4(b, (cols + 7) / 8 * 8, w.group, scratch.expanded, scratch.scales);
-      b = scratch.expanded;
-      rest_offset = whole * kPanelRows;
-    }
+    const size_t rest_offset = w.column_offset(k + whole) - w.column_offset(k);
     int64_t r = 0;
     for (int64_t t = 0; t < num_tiles; ++t) {
       const int64_t end = rows * (t + 1) / num_tiles;  // tiles as equal as possible
@@ -136,7 +130,6 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
         args.a_sums = p.x.sums + row * num_groups + k / w.group;
         args.a_groups = num_groups;
         args.group = w.group;
-        args.b_scales = scratch.scales;
       }
       if (whole > 0) tile(args);
       if (whole < cols) {
@@ -147,7 +140,6 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
         if (quantized) {
           args.a_scales += whole / w.group;
           args.a_sums += whole / w.group;
-          args.b_scales += whole / w.group * kPanelRows;
         }
         ragged_tile(tile, args, end - r, element_bytes, word);
       }
@@ -205,7 +197,12 @@ void multiply(const Product& p, Context& context) {
   const int64_t panels = p.weight.num_panels();
   const int64_t width = p.y.values.dtype == DType::kI8 ? kUnitOutputs / p.weight.panel_outputs() : 1;
   const int64_t num_columns = (panels + width - 1) / width;
-  const int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
+  int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
+  // Whole tiles, and at least a few units for each thread.
+  const int64_t wanted = (4 * context.pool.num_threads() + num_columns - 1) / num_columns;
+  num_blocks = std::max(num_blocks, std::min(wanted, (p.rows + kMinRowBlock - 1) / kMinRowBlock));
+  const int64_t block_rows = ((p.rows + num_blocks - 1) / num_blocks + kTileRows - 1) / kTileRows * kTileRows;
+  num_blocks = (p.rows + block_rows - 1) / block_rows;
   const int64_t num_units = num_columns * num_blocks;
   std::atomic<int64_t> next{0};
   const auto body = [&](int) {
@@ -213,12 +210,19 @@ void multiply(const Product& p, Context& context) {
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_units;) {
       const int64_t panel = i % num_columns * width;
       const int64_t block = i / num_columns;
-      const int64_t first_row = p.rows * block / num_blocks;
-      const int64_t rows = p.rows * (block + 1) / num_blocks - first_row;
+      const int64_t first_row = block * block_rows;
+      const int64_t rows = std::min(block_rows, p.rows - first_row);
       compute_unit(p, panel, std::min(panel + width, panels), first_row, rows, scratch);
     }
   };
-  context.pool.run(body);
+  const double macs =
+      static_cast<double>(p.rows) * static_cast<double>(p.weight.rows) * static_cast<double>(p.weight.cols);
+  const bool small = p.weight.bytes().size() < kSmallBytes && macs < kSmallMacs;
+  if (small || num_units == 1) {
+    body(0);
+  } else {
+    context.pool.run(body);
+  }
 }
 
 const Packed& packed(const PackedLinear& weight) {

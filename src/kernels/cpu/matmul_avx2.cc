@@ -33,6 +33,7 @@ struct Simd : Simd256 {
   GLIMPSE_INLINE I dot_u4(I acc, I w, I x) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
   }
+  GLIMPSE_INLINE I dot_u4_at(I acc, I w, const std::byte* x) { return dot_u4(acc, w, broadcast(x)); }
 };
 
 #include "kernels/cpu/matmul_tiles.h"
@@ -51,11 +52,6 @@ const MatmulKernels& matmul_kernels_avx2() {
                   int_tile<IntKind::kI8, 4>, int_tile<IntKind::kI8, 5>, int_tile<IntKind::kI8, 6>},
       .tile_i4 = {int_tile<IntKind::kI4, 1>, int_tile<IntKind::kI4, 2>, int_tile<IntKind::kI4, 3>,
                   int_tile<IntKind::kI4, 4>, int_tile<IntKind::kI4, 5>, int_tile<IntKind::kI4, 6>},
-      .tile_i4_expanded = {int_tile<IntKind::kI4Expanded, 1>, int_tile<IntKind::kI4Expanded, 2>,
-                           int_tile<IntKind::kI4Expanded, 3>, int_tile<IntKind::kI4Expanded, 4>,
-                           int_tile<IntKind::kI4Expanded, 5>, int_tile<IntKind::kI4Expanded, 6>},
-      .i4_direct_rows = 2,
-      .expand_i4 = expand_i4,
       .finish = finish,
       .store_bf16 = store_bf16,
       .quantize_row = quantize_row,

@@ -34,6 +34,7 @@ struct Simd : Simd512 {
   GLIMPSE_INLINE I dot_u4(I acc, I w, I x) {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
   }
+  GLIMPSE_INLINE I dot_u4_at(I acc, I w, const std::byte* x) { return dot_u4(acc, w, broadcast(x)); }
 };
 
 #include "kernels/cpu/matmul_tiles.h"
@@ -52,11 +53,6 @@ const MatmulKernels& matmul_kernels_avx512() {
                   int_tile<IntKind::kI8, 4>, int_tile<IntKind::kI8, 5>, int_tile<IntKind::kI8, 6>},
       .tile_i4 = {int_tile<IntKind::kI4, 1>, int_tile<IntKind::kI4, 2>, int_tile<IntKind::kI4, 3>,
                   int_tile<IntKind::kI4, 4>, int_tile<IntKind::kI4, 5>, int_tile<IntKind::kI4, 6>},
-      .tile_i4_expanded = {int_tile<IntKind::kI4Expanded, 1>, int_tile<IntKind::kI4Expanded, 2>,
-                           int_tile<IntKind::kI4Expanded, 3>, int_tile<IntKind::kI4Expanded, 4>,
-                           int_tile<IntKind::kI4Expanded, 5>, int_tile<IntKind::kI4Expanded, 6>},
-      .i4_direct_rows = kTileRows,
-      .expand_i4 = expand_i4,
       .finish = finish,
       .store_bf16 = store_bf16,
       .quantize_row = quantize_row,

@@ -29,6 +29,11 @@ struct Simd : Simd512 {
     return acc;
   }
   GLIMPSE_INLINE I dot_u4(I acc, I w, I x) { return dot_i8(acc, w, x); }
+  // The word of x broadcast by the instruction itself: a tile of 6 rows has no registers left for it.
+  GLIMPSE_INLINE I dot_u4_at(I acc, I w, const std::byte* x) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*reinterpret_cast<const std::byte(*)[4]>(x)));
+    return acc;
+  }
 };
 
 #include "kernels/cpu/matmul_tiles.h"
@@ -47,11 +52,6 @@ const MatmulKernels& matmul_kernels_avx512_bf16() {
                   int_tile<IntKind::kI8, 4>, int_tile<IntKind::kI8, 5>, int_tile<IntKind::kI8, 6>},
       .tile_i4 = {int_tile<IntKind::kI4, 1>, int_tile<IntKind::kI4, 2>, int_tile<IntKind::kI4, 3>,
                   int_tile<IntKind::kI4, 4>, int_tile<IntKind::kI4, 5>, int_tile<IntKind::kI4, 6>},
-      .tile_i4_expanded = {int_tile<IntKind::kI4Expanded, 1>, int_tile<IntKind::kI4Expanded, 2>,
-                           int_tile<IntKind::kI4Expanded, 3>, int_tile<IntKind::kI4Expanded, 4>,
-                           int_tile<IntKind::kI4Expanded, 5>, int_tile<IntKind::kI4Expanded, 6>},
-      .i4_direct_rows = kTileRows,
-      .expand_i4 = expand_i4,
       .finish = finish,
       .store_bf16 = store_bf16,
       .quantize_row = quantize_row,

@@ -26,7 +26,6 @@ struct TileArgs {
   const int32_t* a_sums = nullptr;
   int64_t a_groups = 0;
   int32_t group = 0;
-  const float* b_scales = nullptr;  // [groups, 64]: expanded int4 only
 };
 
 using TileFunction = void (*)(const TileArgs&);
@@ -38,12 +37,8 @@ struct MatmulKernels {
   TileFunction tile_f32[kTileRows];
   TileFunction tile_bf16[kTileRows];
   TileFunction tile_i8[kTileRows];
-  TileFunction tile_i4[kTileRows];           // nibbles unpacked on the way
-  TileFunction tile_i4_expanded[kTileRows];  // b as expand_i4 leaves it
-  int i4_direct_rows;                        // up to this many rows of x, i4 is faster than expand_i4 and i4_expanded
+  TileFunction tile_i4[kTileRows];  // nibbles unpacked on the way
 
-  // One block of an int4 panel to bytes 0..15, laid out as an int8 panel, and its scales to float32.
-  void (*expand_i4)(const std::byte* b, int64_t cols, int32_t group, std::byte* values, float* scales);
   // dst[0..64) = finish(c * scale + bias); kSiluMul: dst[0..32) = silu(first half) * second half. scale, bias: [64] or
   // null. dst may be c.
   void (*finish)(Finish finish, const float* c, const float* scale, const float* bias, float* dst);

@@ -51,9 +51,7 @@ void float_tile(const TileArgs& args) {
     for (int64_t s = 0; s < steps; ++s, b += kStepBytes, a += 4) {
       I w[kV];
       GLIMPSE_UNROLL
-      for (int v = 0; v < kV; ++v) {
-        w[v] = Simd::load_int(b + v * kVecBytes);
-      }
+      for (int v = 0; v < kV; ++v) w[v] = Simd::load_int(b + v * kVecBytes);
       GLIMPSE_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const I x = Simd::broadcast(a + r * stride);
@@ -74,12 +72,7 @@ void float_tile(const TileArgs& args) {
 
 // Int8 sums are exact within a group of columns; then c += sum * scale of x (* scale of the weights). kKind says what a
 // panel holds.
-enum class IntKind { kI8, kI4, kI4Expanded };
-
-template <IntKind kKind>
-GLIMPSE_INLINE I dot_int(I acc, I w, I x) {
-  return kKind == IntKind::kI8 ? Simd::dot_i8(acc, w, x) : Simd::dot_u4(acc, w, x);
-}
+enum class IntKind { kI8, kI4 };
 
 template <IntKind kKind, int kRows>
 void int_tile(const TileArgs& args) {
@@ -115,8 +108,8 @@ void int_tile(const TileArgs& args) {
             const I high = Simd::high_nibbles(w);
             GLIMPSE_UNROLL
             for (int r = 0; r < kRows; ++r) {
-              acc[r][v] = Simd::dot_u4(acc[r][v], low, Simd::broadcast(a + r * stride));
-              acc[r][v] = Simd::dot_u4(acc[r][v], high, Simd::broadcast(a + r * stride + 4));
+              acc[r][v] = Simd::dot_u4_at(acc[r][v], low, a + r * stride);
+              acc[r][v] = Simd::dot_u4_at(acc[r][v], high, a + r * stride + 4);
             }
           }
         } else {
@@ -127,7 +120,7 @@ void int_tile(const TileArgs& args) {
           for (int r = 0; r < kRows; ++r) {
             const I x = Simd::broadcast(a + r * stride);
             GLIMPSE_UNROLL
-            for (int v = 0; v < kV; ++v) acc[r][v] = dot_int<kKind>(acc[r][v], w[v], x);
+            for (int v = 0; v < kV; ++v) acc[r][v] = Simd::dot_i8(acc[r][v], w[v], x);
           }
         }
       }
@@ -136,9 +129,6 @@ void int_tile(const TileArgs& args) {
       for (int v = 0; v < kV; ++v) {
         F scale = Simd::zero();
         if constexpr (kKind == IntKind::kI4) scale = Simd::load_f16(half_scales + v * Simd::kLanes);
-        if constexpr (kKind == IntKind::kI4Expanded) {
-          scale = Simd::load(args.b_scales + g * kPanelRows + (first + v) * Simd::kLanes);
-        }
         GLIMPSE_UNROLL
         for (int r = 0; r < kRows; ++r) {
           float* c = args.c + r * kPanelRows + (first + v) * Simd::kLanes;
@@ -146,25 +136,6 @@ void int_tile(const TileArgs& args) {
           if constexpr (kKind != IntKind::kI8) sum = Simd::mul(sum, scale);
           Simd::store(c, Simd::fma(sum, Simd::set1(args.a_scales[r * args.a_groups + g]), Simd::load(c)));
         }
-      }
-    }
-  }
-}
-
-void expand_i4(const std::byte* b, int64_t cols, int32_t group, std::byte* values, float* scales) {
-  for (int64_t left = cols; left > 0; left -= group) {
-    const f16* half_scales = reinterpret_cast<const f16*>(b);
-    for (int v = 0; v < kVecs; ++v) {
-      Simd::store(scales + v * Simd::kLanes, Simd::load_f16(half_scales + v * Simd::kLanes));
-    }
-    scales += kPanelRows;
-    b += kPanelRows * sizeof(f16);
-    const int64_t steps = (left < group ? left : group) / 8;
-    for (int64_t s = 0; s < steps; ++s, b += kStepBytes, values += 2 * kStepBytes) {
-      for (int v = 0; v < kVecs; ++v) {
-        const I w = Simd::load_int(b + v * kVecBytes);
-        Simd::store_int(values + v * kVecBytes, Simd::low_nibbles(w));
-        Simd::store_int(values + kStepBytes + v * kVecBytes, Simd::high_nibbles(w));
       }
     }
   }
