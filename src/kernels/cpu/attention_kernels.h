@@ -25,7 +25,8 @@ constexpr int kTileBlocks = kTileTokens / kKvBlock;
 struct AttentionTile {
   const uint32_t* keys[kTileBlocks];  // of ceil(tokens / kKvBlock) blocks, see kv_cache.h
   const uint32_t* values[kTileBlocks];
-  int32_t tokens = 0;                // 1 .. kTileTokens; whatever lies behind them is never used
+  const uint32_t* next[kTileBlocks] = {};  // keys of the following tile's blocks, or null: fetched meanwhile
+  int32_t tokens = 0;                      // 1 .. kTileTokens; whatever lies behind them is never used
   const int32_t* visible = nullptr;  // [rows]: row r sees the tile's first visible[r] tokens, <= 0: none; null: all
 };
 

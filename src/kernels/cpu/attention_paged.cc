@@ -94,10 +94,12 @@ void add_chunk(const AttentionPagedArgs& args, const Items& items, const Item& i
   AttentionTile tile;
   for (int64_t token = begin; token < end; token += kTileTokens) {
     tile.tokens = static_cast<int32_t>(std::min<int64_t>(kTileTokens, end - token));
-    for (int b = 0; b * kKvBlock < tile.tokens; ++b) {
-      const uint32_t* words = kv.head(args.layer, table[token / kKvBlock + b], item.kv_head);
-      tile.keys[b] = words;
-      tile.values[b] = words + kv.layout.key_words;
+    for (int b = 0; b < kTileBlocks; ++b) {
+      const int64_t at = token + int64_t{b} * kKvBlock;
+      const auto block = [&](int64_t t) { return kv.head(args.layer, table[t / kKvBlock], item.kv_head); };
+      tile.keys[b] = at < end ? block(at) : nullptr;
+      tile.values[b] = at < end ? tile.keys[b] + kv.layout.key_words : nullptr;
+      tile.next[b] = at + kTileTokens < end ? block(at + kTileTokens) : nullptr;
     }
     tile.visible = nullptr;
     if (all_see < token + tile.tokens) {

@@ -68,9 +68,10 @@ GLIMPSE_INLINE const std::byte* bytes_of(const uint32_t* words) {
   return reinterpret_cast<const std::byte*>(words);
 }
 
-// Scores of kRows rows with kBlocks blocks of keys.
+// Scores of kRows rows with kBlocks blocks of keys. Each step also asks for two lines of the next tile, from `next` on:
+// spread out like this they come while the products run; all at once they would stall them.
 template <class Dot, int kRows, int kBlocks>
-void score_rows(const uint32_t* q, const uint32_t* const* keys, int64_t steps, float* scores) {
+void score_rows(const uint32_t* q, const uint32_t* const* keys, const uint32_t* next, int64_t steps, float* scores) {
   constexpr int kVecs = kBlocks * kBlockVecs;
   F acc[kRows][kVecs];
   GLIMPSE_UNROLL
@@ -79,6 +80,8 @@ void score_rows(const uint32_t* q, const uint32_t* const* keys, int64_t steps, f
     for (int v = 0; v < kVecs; ++v) acc[r][v] = Simd::zero();
   }
   for (int64_t s = 0; s < steps; ++s) {
+    __builtin_prefetch(next + s * kKvBlock, 0, 2);
+    __builtin_prefetch(next + s * kKvBlock + kKvBlock / 2, 0, 2);
     I w[kVecs];
     GLIMPSE_UNROLL
     for (int v = 0; v < kVecs; ++v) {
@@ -138,7 +141,7 @@ void value_rows(const AttentionState& state, const AttentionTile& tile, int row,
   }
 }
 
-using ScoreFunction = void (*)(const uint32_t*, const uint32_t* const*, int64_t, float*);
+using ScoreFunction = void (*)(const uint32_t*, const uint32_t* const*, const uint32_t*, int64_t, float*);
 using ValueFunction = void (*)(const AttentionState&, const AttentionTile&, int, int, float*);
 
 constexpr int kScoreRows = kMaxSums / kBlockVecs;  // 12, or 3
@@ -173,12 +176,17 @@ void compute_scores(AttentionState& state, const AttentionTile& tile) {
     for (int row = 0; row < state.rows; row += group_rows) {
       const int rows = group_rows < state.rows - row ? group_rows : state.rows - row;
       float* scores = state.scores + row * kTileTokens + block * kKvBlock;
+      // The first group of rows fetches keys, the second values: steps * kKvBlock words each.
+      const bool has_next = tile.next[block] != nullptr;
+      const uint32_t* next = !has_next  ? tile.keys[block]
+                             : row == 0 ? tile.next[block]
+                                        : tile.next[block] + state.layout.key_words;
       // The last group may have fewer rows and could take more blocks; it takes as many as the others.
       if (count == 1 || rows == group_rows) {
-        (count == 1 ? kOne : kMany)[rows - 1](state.q + row, tile.keys + block, state.layout.steps, scores);
+        (count == 1 ? kOne : kMany)[rows - 1](state.q + row, tile.keys + block, next, state.layout.steps, scores);
       } else {
         for (int b = 0; b < count; ++b) {
-          kOne[rows - 1](state.q + row, tile.keys + block + b, state.layout.steps, scores + b * kKvBlock);
+          kOne[rows - 1](state.q + row, tile.keys + block + b, next, state.layout.steps, scores + b * kKvBlock);
         }
       }
     }

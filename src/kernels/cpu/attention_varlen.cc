@@ -118,10 +118,11 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
         AttentionTile tile;
         for (int64_t token = 0; token < length(s); token += kTileTokens) {
           tile.tokens = static_cast<int32_t>(std::min<int64_t>(kTileTokens, length(s) - token));
-          for (int b = 0; b * kKvBlock < tile.tokens; ++b) {
+          for (int b = 0; b < kTileBlocks; ++b, words += p.layout.words()) {
             tile.keys[b] = words;
             tile.values[b] = words + p.layout.key_words;
-            words += p.layout.words();
+            const bool has_next = token + kTileTokens + b * kKvBlock < length(s);
+            tile.next[b] = has_next ? words + kTileBlocks * p.layout.words() : nullptr;
           }
           kernels.add_tile(state, tile);
         }
