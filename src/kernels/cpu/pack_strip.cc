@@ -22,7 +22,7 @@ constexpr int kLanes = kStripRows;
 constexpr int kMaxGroup = 128;
 constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest even integer
 
-#define FOR_LANES(l) for (int l = 0; l < kLanes; ++l)
+#define FOR_LANES(l) for (int l = 0; l < kLanes; ++l)  // NOLINT(bugprone-macro-parentheses): l is a name
 
 // x[k][l] = column first + k of row l; zeros beyond `count` rows and `cols` columns, up to `padded`.
 void transpose(const float* rows, int64_t count, int64_t cols, int64_t first, int64_t padded, float (*x)[kLanes]) {
