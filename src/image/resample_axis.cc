@@ -11,6 +11,9 @@ namespace {
 
 constexpr int kMaxShift = 22;  // 32 bits less 8 for the pixel and 2 for overshoot
 
+// Below, "+ 0.5, then truncate" is the references' own rounding, negative values included: lround would differ.
+// NOLINTBEGIN(bugprone-incorrect-roundings)
+
 double cubic(double x) {
   constexpr double a = -0.5;
   x = std::fabs(x);
@@ -85,5 +88,7 @@ void prepare_axis(int in, int out, Resampler resampler, ResampleAxis& axis) {
     }
   }
 }
+
+// NOLINTEND(bugprone-incorrect-roundings)
 
 }  // namespace glimpse
