@@ -4,6 +4,8 @@ set(Boost_USE_STATIC_LIBS ON)  # one file is the product; and it starts faster
 find_package(Boost 1.81 EXACT REQUIRED COMPONENTS json)
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(CLI11 REQUIRED)
 
 add_library(glimpse_flags INTERFACE)
 target_include_directories(glimpse_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
