@@ -1,6 +1,8 @@
 // Quantises and interleaves sixteen rows at a time, one row a lane. Plain loops over lanes that the compiler turns into
 // AVX2; the same code on every processor, so that packed weights are the same everywhere.
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -74,6 +76,23 @@ void pack_i8(const float* rows, int64_t count, int64_t cols, std::byte* dst, flo
 // sum(x^2) - sum(x q)^2 / sum(q^2). The candidate with the least error wins.
 constexpr float kCandidates[] = {8.5f, 8.2f, 7.9f, 7.6f, 7.3f, 7.0f, 6.7f, 6.4f, 6.0f, 5.6f};
 
+// sum(x q) and sum(q^2) over the columns for eight rows, q = x * inverse rounded into [-8, 7]. With intrinsics: as a
+// loop over lanes g++ 12 keeps the sums in memory, several times slower.
+void sum_products(const float (*x)[kLanes], int64_t count, int half, const float* inverse, float* xq, float* qq) {
+  const __m256 factor = _mm256_loadu_ps(inverse);
+  __m256 sum_xq = _mm256_setzero_ps();
+  __m256 sum_qq = _mm256_setzero_ps();
+  for (int64_t k = 0; k < count; ++k) {
+    const __m256 value = _mm256_loadu_ps(x[k] + half);
+    __m256 q = _mm256_round_ps(_mm256_mul_ps(value, factor), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    q = _mm256_min_ps(_mm256_max_ps(q, _mm256_set1_ps(-8.0f)), _mm256_set1_ps(7.0f));
+    sum_xq = _mm256_fmadd_ps(value, q, sum_xq);
+    sum_qq = _mm256_fmadd_ps(q, q, sum_qq);
+  }
+  _mm256_storeu_ps(xq, sum_xq);
+  _mm256_storeu_ps(qq, sum_qq);
+}
+
 void search_scales(const float (*x)[kLanes], int64_t count, float (&scales)[kLanes]) {
   float low[kLanes] = {};
   float high[kLanes] = {};
@@ -90,15 +109,9 @@ void search_scales(const float (*x)[kLanes], int64_t count, float (&scales)[kLan
   for (const float candidate : kCandidates) {
     float inverse[kLanes];
     FOR_LANES(l) inverse[l] = extreme[l] != 0 ? -candidate / extreme[l] : 0.0f;
-    float xq[kLanes] = {};
-    float qq[kLanes] = {};
-    for (int64_t k = 0; k < count; ++k) {
-      FOR_LANES(l) {
-        const float q = std::min(std::max((x[k][l] * inverse[l] + kMagic) - kMagic, -8.0f), 7.0f);
-        xq[l] += x[k][l] * q;
-        qq[l] += q * q;
-      }
-    }
+    float xq[kLanes];
+    float qq[kLanes];
+    for (int half = 0; half < kLanes; half += 8) sum_products(x, count, half, inverse + half, xq + half, qq + half);
     FOR_LANES(l) {
       const float gain = qq[l] > 0 ? xq[l] / qq[l] * xq[l] : 0.0f;  // what the error is smaller than sum(x^2)
       const bool better = gain > best[l];
