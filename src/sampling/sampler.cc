@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <random>
+
+#include "sampling/weights.h"
 
 namespace glimpse {
 
@@ -12,33 +15,8 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// NaN compares false, so it is never the largest; all NaN or -inf gives 0.
-int32_t argmax(std::span<const float> values) {
-  // Blocks first: the compiler turns a plain maximum into vector code, but not a search for its place.
-  constexpr size_t kBlock = 256;
-  float best = kNever;
-  size_t best_block = 0;
-  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
-    const size_t end = std::min(begin + kBlock, values.size());
-    std::array<float, 16> lanes;
-    lanes.fill(kNever);
-    size_t i = begin;
-    for (; i + 16 <= end; i += 16) {
-      for (size_t j = 0; j < 16; ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-    }
-    float block = kNever;
-    for (const float lane : lanes) block = std::max(block, lane);
-    for (; i < end; ++i) block = values[i] > block ? values[i] : block;
-    if (block > best) {
-      best = block;
-      best_block = begin;
-    }
-  }
-  for (size_t i = best_block; i < values.size(); ++i) {
-    if (values[i] == best) return static_cast<int32_t>(i);
-  }
-  return 0;
-}
+// Where to look for the likeliest tokens: nearly always the first of these suffices, and it passes a few dozen.
+constexpr std::array<float, 4> kLookDown = {-4, -8, -16, kNegligibleLogit};
 
 }  // namespace
 
@@ -62,13 +40,22 @@ Result<Sampler> Sampler::create(const SamplingParams& params, size_t vocab_size,
   Sampler sampler;
   sampler.params_ = params;
   sampler.seed_ = params.seed.value_or((uint64_t{std::random_device{}()} << 32) | std::random_device{}());
-  sampler.stop_ids_.assign(stop_ids.begin(), stop_ids.end());
+  // A checkpoint's own may lie outside the vocabulary; then there is no logit to mask.
+  std::copy_if(stop_ids.begin(), stop_ids.end(), std::back_inserter(sampler.stop_ids_),
+               [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < vocab_size; });
   sampler.stop_ids_.insert(sampler.stop_ids_.end(), params.stop_token_ids.begin(), params.stop_token_ids.end());
   const bool penalties =
       params.repetition_penalty != 1 || params.frequency_penalty != 0 || params.presence_penalty != 0;
   sampler.plain_ = !penalties && params.logit_bias.empty() && params.min_tokens == 0;
-  if (!sampler.plain_ || params.temperature != 0) sampler.logits_.resize(vocab_size);
-  if (params.temperature != 0) sampler.candidates_.reserve(vocab_size);
+  sampler.vocab_size_ = vocab_size;
+  const size_t padded = padded_to_block(vocab_size);
+  const bool draws = params.temperature != 0;
+  if (!sampler.plain_ || draws || params.logprobs >= 0) sampler.logits_.resize(padded);
+  if (draws || params.logprobs >= 0) {
+    sampler.weights_.resize(padded);
+    sampler.block_sums_.resize(padded / kWeightBlock);
+    sampler.candidates_.reserve(vocab_size);
+  }
   if (penalties) {
     sampler.seen_.resize(vocab_size);
     sampler.output_counts_.resize(vocab_size);
@@ -88,7 +75,7 @@ SampledToken Sampler::sample(std::span<const float> logits) {
     token.id = argmax(logits);
   } else {
     adjust(logits);
-    token.id = params_.temperature == 0 ? argmax(logits_) : draw();
+    token.id = params_.temperature == 0 ? argmax(std::span(logits_).first(vocab_size_)) : draw();
   }
   if (params_.logprobs >= 0) add_logprobs(logits, token);
   ++position_;
@@ -102,7 +89,7 @@ SampledToken Sampler::sample(std::span<const float> logits) {
 }
 
 void Sampler::adjust(std::span<const float> logits) {
-  std::copy(logits.begin(), logits.end(), logits_.begin());
+  std::fill(std::copy(logits.begin(), logits.end(), logits_.begin()), logits_.end(), kNever);
   for (const auto& [id, bias] : params_.logit_bias) logits_[static_cast<size_t>(id)] += bias;
   if (position_ < static_cast<uint64_t>(params_.min_tokens)) {
     for (const int32_t id : stop_ids_) logits_[static_cast<size_t>(id)] = kNever;
@@ -117,73 +104,161 @@ void Sampler::adjust(std::span<const float> logits) {
 }
 
 int32_t Sampler::draw() {
-  const int32_t best = argmax(logits_);
+  const int32_t best = argmax(std::span(logits_).first(vocab_size_));  // not of the padding: they may all be NaN
   const float top = logits_[static_cast<size_t>(best)];
-  if (!(top > kNever)) return best;
-  // Relative to the largest, so that exp() cannot overflow. What is below e^-60 of it is never drawn: the 24 bits of
-  // the random number do not reach it.
-  constexpr float kNegligible = -60;
+  if (!std::isfinite(top)) return best;  // an infinite one leaves no chance to others; none at all, no choice
+  const bool cut = params_.top_k > 0 || params_.top_p < 1;
+  weigh(logits_, top, params_.temperature, cut ? 0 : params_.min_p, weights_, block_sums_);
+  return cut ? draw_from_candidates() : draw_from_all();
+}
+
+int32_t Sampler::draw_from_all() {
+  double left = 0;
+  for (const double sum : block_sums_) left += sum;
+  left *= double{philox_uniform(seed_, position_)};
+  size_t last = 0;  // rounding may leave a trace at the end: then it is the last one possible
+  for (size_t block = 0; block < block_sums_.size(); ++block) {
+    if (block_sums_[block] == 0) continue;
+    if (left >= block_sums_[block]) {
+      left -= block_sums_[block];
+      last = (block + 1) * kWeightBlock - 1;
+      continue;
+    }
+    for (size_t i = block * kWeightBlock; i < (block + 1) * kWeightBlock; ++i) {
+      if (weights_[i] == 0) continue;
+      last = i;
+      left -= double{weights_[i]};
+      if (left < 0) return static_cast<int32_t>(i);
+    }
+    break;
+  }
+  while (last > 0 && weights_[last] == 0) --last;
+  return static_cast<int32_t>(last);
+}
+
+// Sets candidates_ to the tokens whose scaled logit is at least `lowest`, by id.
+void Sampler::collect(float lowest) {
   candidates_.clear();
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    const float scaled = (logits_[i] - top) / params_.temperature;
-    // min_p comes after top_k and top_p, which keep a prefix of the order by likelihood, as min_p does: applying it
-    // first changes top_p's sum, so it is applied at the end; here only what cannot matter goes.
-    if (scaled >= kNegligible) candidates_.push_back({scaled, static_cast<int32_t>(i)});
+  constexpr size_t kGroup = 16;
+  for (size_t begin = 0; begin < logits_.size(); begin += kGroup) {
+    int any = 0;
+    for (size_t j = 0; j < kGroup; ++j) any |= static_cast<int>(logits_[begin + j] >= lowest);
+    if (any == 0) continue;
+    for (size_t i = begin; i < begin + kGroup; ++i) {
+      if (logits_[i] >= lowest) candidates_.push_back({logits_[i], static_cast<int32_t>(i)});
+    }
   }
-  const auto likelier = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+// top_k and top_p each keep a beginning of the order by likelihood, so together they end at one token. min_p only
+// looks at what is left, and the largest weight is 1.
+int32_t Sampler::draw_from_candidates() {
+  const auto weight_of = [this](const Candidate& c) { return double{weights_[static_cast<size_t>(c.id)]}; };
+  const auto sum_up = [&] {
+    double sum = 0;
+    for (const Candidate& candidate : candidates_) sum += weight_of(candidate);
+    return sum;
   };
-  const size_t k =
-      params_.top_k > 0 ? std::min<size_t>(static_cast<size_t>(params_.top_k), candidates_.size()) : candidates_.size();
-  if (k < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k), candidates_.end(),
-                     likelier);
-    candidates_.resize(k);
+  double total = 0;
+  for (const double sum : block_sums_) total += sum;
+  const bool top_k = params_.top_k > 0;
+  for (const float lowest : kLookDown) {
+    collect(lowest);
+    if (top_k ? candidates_.size() >= static_cast<size_t>(params_.top_k) : sum_up() >= total * double{params_.top_p}) {
+      break;
+    }
   }
-  if (params_.top_p < 1) std::sort(candidates_.begin(), candidates_.end(), likelier);
-  double sum = 0;
-  for (const Candidate& candidate : candidates_) sum += std::exp(double{candidate.logit});
-  if (params_.top_p < 1) {
-    // The shortest prefix whose probability reaches top_p.
-    const double wanted = sum * double{params_.top_p};
-    double reached = 0;
-    size_t count = 0;
-    while (count < candidates_.size() && reached < wanted) reached += std::exp(double{candidates_[count++].logit});
-    candidates_.resize(std::max<size_t>(count, 1));
+  if (top_k) {
+    keep_top_k();
+    total = sum_up();
   }
-  if (params_.min_p > 0) {
-    const float floor = std::log(params_.min_p);
-    std::erase_if(candidates_, [floor](const Candidate& candidate) { return candidate.logit < floor; });
-  }
-  sum = 0;
-  for (const Candidate& candidate : candidates_) sum += std::exp(double{candidate.logit});
-  double left = sum * double{philox_uniform(seed_, position_)};
+  const Candidate last = last_of_top_p(params_.top_p < 1 ? total * double{params_.top_p} : total * 2);
+  collect(last.logit);
+  std::erase_if(candidates_, [&](const Candidate& candidate) {
+    return (candidate.logit == last.logit && candidate.id > last.id) ||
+           weights_[static_cast<size_t>(candidate.id)] < params_.min_p;
+  });
+  double left = sum_up() * double{philox_uniform(seed_, position_)};
   for (const Candidate& candidate : candidates_) {
-    left -= std::exp(double{candidate.logit});
+    left -= weight_of(candidate);
     if (left < 0) return candidate.id;
   }
   return candidates_.back().id;
 }
 
-void Sampler::add_logprobs(std::span<const float> logits, SampledToken& token) const {
-  const float top = logits[static_cast<size_t>(argmax(logits))];
-  double sum = 0;
-  for (const float logit : logits) {
-    if (logit > kNever) sum += std::exp(double{logit} - double{top});
+namespace {
+
+constexpr auto kLikelier = [](const auto& a, const auto& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+};
+
+}  // namespace
+
+void Sampler::keep_top_k() {
+  const size_t k = std::min(static_cast<size_t>(params_.top_k), candidates_.size());
+  std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k) - 1, candidates_.end(),
+                   kLikelier);
+  candidates_.resize(k);
+}
+
+// The last token of the shortest beginning of the order by likelihood that weighs at least `wanted`; the unlikeliest
+// candidate if all together do not. Halves the range in question until sorting it costs nothing, so a flat distribution
+// over the whole vocabulary is no sort of the whole vocabulary.
+Sampler::Candidate Sampler::last_of_top_p(double wanted) {
+  const auto weight_of = [this](const Candidate& c) { return double{weights_[static_cast<size_t>(c.id)]}; };
+  auto begin = candidates_.begin();
+  auto end = candidates_.end();
+  double reached = 0;
+  while (end - begin > 64) {
+    const auto middle = begin + (end - begin) / 2;
+    std::nth_element(begin, middle, end, kLikelier);
+    double half = 0;
+    for (auto it = begin; it != middle; ++it) half += weight_of(*it);
+    if (reached + half >= wanted) {
+      end = middle;
+    } else {
+      reached += half;
+      begin = middle;
+    }
   }
-  const double log_sum = double{top} + std::log(sum);
-  const auto logprob = [&](size_t id) { return static_cast<float>(double{logits[id]} - log_sum); };
-  token.logprob = logprob(static_cast<size_t>(token.id));
-  const size_t count = std::min(static_cast<size_t>(params_.logprobs), logits.size());
-  std::vector<int32_t> order(logits.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
-  const auto likelier = [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)];
-    const float y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
+  std::sort(begin, end, kLikelier);
+  auto last = begin;
+  for (reached += weight_of(*last); reached < wanted && last + 1 != end; reached += weight_of(*last)) ++last;
+  return *last;
+}
+
+// log softmax of the raw logits.
+void Sampler::add_logprobs(std::span<const float> logits, SampledToken& token) {
+  const float top = logits[static_cast<size_t>(argmax(logits))];
+  double log_sum = 0;
+  std::fill(std::copy(logits.begin(), logits.end(), logits_.begin()), logits_.end(), kNever);
+  if (std::isfinite(top)) {
+    weigh(logits_, top, 1, 0, weights_, block_sums_);
+    for (const double sum : block_sums_) log_sum += sum;
+    log_sum = std::log(log_sum);
+  }
+  const auto logprob = [&](int32_t id) {
+    const float logit = logits[static_cast<size_t>(id)];
+    if (!std::isfinite(top)) return logit == top ? 0.0f : kNever;  // all probability is there
+    return static_cast<float>(double{logit} - double{top} - log_sum);
   };
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), likelier);
-  for (size_t i = 0; i < count; ++i) token.top_logprobs.emplace_back(order[i], logprob(static_cast<size_t>(order[i])));
+  token.logprob = logprob(token.id);
+  const size_t wanted = std::min(static_cast<size_t>(params_.logprobs), logits.size());
+  if (wanted == 0) return;
+  for (const float lowest : kLookDown) {
+    collect(lowest);
+    if (candidates_.size() >= wanted) break;
+  }
+  if (candidates_.size() < wanted) {  // an all but certain token, or broken logits: everything that is a number
+    candidates_.clear();
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (!std::isnan(logits[i])) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+    }
+  }
+  const size_t count = std::min(wanted, candidates_.size());
+  std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(count), candidates_.end(),
+                    kLikelier);
+  for (size_t i = 0; i < count; ++i) token.top_logprobs.emplace_back(candidates_[i].id, logprob(candidates_[i].id));
 }
 
 }  // namespace glimpse

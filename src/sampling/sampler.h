@@ -33,23 +33,32 @@ class Sampler {
 
  private:
   struct Candidate {
-    float logit;
+    float logit;  // scaled: relative to the likeliest token's, divided by the temperature
     int32_t id;
   };
 
   Sampler() = default;
   void adjust(std::span<const float> logits);
   int32_t draw();
-  void add_logprobs(std::span<const float> logits, SampledToken& token) const;
+  int32_t draw_from_all();
+  int32_t draw_from_candidates();
+  void collect(float lowest);
+  void keep_top_k();
+  Candidate last_of_top_p(double wanted);
+  void add_logprobs(std::span<const float> logits, SampledToken& token);
 
   SamplingParams params_;
   uint64_t seed_ = 0;
   uint64_t position_ = 0;
+  size_t vocab_size_ = 0;
   bool plain_ = true;  // nothing changes the logits: greedy needs no copy
   std::vector<int32_t> stop_ids_;
-  std::vector<float> logits_;      // adjusted
-  std::vector<uint8_t> seen_;      // 1: in the prompt, 2: in the answer
-  std::vector<int32_t> seen_ids_;  // every id with seen_ != 0, once
+  // Both are padded to whole blocks of weights.h; empty where they are not needed.
+  std::vector<float> logits_;       // adjusted, then scaled
+  std::vector<float> weights_;      // e^scaled: probabilities but for their sum
+  std::vector<double> block_sums_;  // of the weights
+  std::vector<uint8_t> seen_;       // 1: in the prompt, 2: in the answer
+  std::vector<int32_t> seen_ids_;   // every id with seen_ != 0, once
   std::vector<int32_t> output_counts_;
   std::vector<Candidate> candidates_;
 };

@@ -12,8 +12,18 @@ StopMatcher::Output StopMatcher::push(std::string_view text) {
     return {output_, false};
   }
   pending_ += text;
+  // The one that is complete first, and of those that end together the longest: which one begins first would depend on
+  // how much text has come.
   size_t found = std::string::npos;
-  for (const std::string& stop : stop_) found = std::min(found, pending_.find(stop));
+  size_t found_end = std::string::npos;
+  for (const std::string& stop : stop_) {
+    const size_t begin = pending_.find(stop);
+    if (begin == std::string::npos) continue;
+    const size_t end = begin + stop.size();
+    if (end > found_end || (end == found_end && begin > found)) continue;
+    found = begin;
+    found_end = end;
+  }
   if (found != std::string::npos) {
     output_.assign(pending_, 0, found);
     pending_.clear();

@@ -8,8 +8,8 @@
 
 namespace glimpse {
 
-// Passes text on up to the first stop string; holds back what may be the beginning of one. The result does not depend
-// on how the text is cut into pieces.
+// Passes text on up to the first stop string, that is the one complete first (the longest of those that end together);
+// holds back what may be the beginning of one. The result does not depend on how the text is cut into pieces.
 class StopMatcher {
  public:
   explicit StopMatcher(std::vector<std::string> stop) : stop_(std::move(stop)) {}

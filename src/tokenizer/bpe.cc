@@ -156,9 +156,10 @@ Status Bpe::add_merges(const TokenizerFile& file, std::vector<std::pair<int32_t,
   merged_.resize(file.merges.size());
   for (uint32_t rank = 0; rank < file.merges.size(); ++rank) {
     const TokenizerFile::Merge& merge = file.merges[rank];
-    const std::string_view left(file.merge_bytes.data() + merge.begin, merge.left_length);
-    const std::string_view right(left.data() + left.size(), merge.right_length);
-    const std::string_view both(left.data(), left.size() + right.size());
+    const std::string_view both =
+        std::string_view(file.merge_bytes).substr(merge.begin, merge.left_length + merge.right_length);
+    const std::string_view left = both.substr(0, merge.left_length);
+    const std::string_view right = both.substr(merge.left_length);
     const int32_t left_id = find_token(left);
     const int32_t right_id = find_token(right);
     const int32_t both_id = find_token(both);
