@@ -1,0 +1,55 @@
+#pragma once
+
+// The options of `glimpse ask`, and the model that they ask for.
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/model_source.h"
+#include "engine/runner.h"
+#include "sampling/params.h"
+
+namespace glimpse {
+
+struct ModelOptions {
+  std::string model;
+  std::string load_format = "auto";
+  std::string dtype = "auto";
+  std::string quantization = "none";
+  std::string vision_quantization = "none";
+  std::string cache_dir = "auto";
+  int threads = 0;
+  std::string isa = "auto";
+  int32_t max_model_len = 0;  // 0: the checkpoint's, at most 8192
+  int32_t max_num_batched_tokens = 512;
+};
+
+struct AskOptions {
+  ModelOptions model;
+  std::vector<std::string> images;
+  std::string question;
+  std::string prompt_ids_file;
+  bool think = false;
+  int32_t max_tokens = 1024;
+  bool ignore_eos = false;
+  SamplingParams sampling;
+  bool temperature_given = false;
+  std::vector<std::string> logit_bias;  // "ID:BIAS"
+  bool json = false;
+  std::string dump_logits;
+  int repeat = 1;
+  std::string batch;
+};
+
+void add_model_options(CLI::App& app, ModelOptions& options);
+void add_ask_options(CLI::App& app, AskOptions& options);
+
+// Sampling of a question: the command line's, and where that is silent the checkpoint's generation_config.json.
+Result<SamplingParams> resolve_sampling(const AskOptions& options, const GenerationConfig& generation);
+
+// Packs the weights, with a progress bar. Errors: the checkpoint's and the machine's.
+Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options);
+
+}  // namespace glimpse
