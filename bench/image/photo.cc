@@ -36,7 +36,7 @@ float clouds(int x, int y, int cell, int salt) {
   return top * (1 - fy) + bottom * fy;
 }
 
-constexpr float kNoise = 3.1F;  // standard deviation in grey levels; chosen for the file sizes in photo.h
+constexpr float kNoise = 10.5F;  // standard deviation in grey levels; chosen for the file sizes in photo.h
 
 float gauss(uint64_t seed) {
   float sum = 0;
