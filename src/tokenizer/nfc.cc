@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -20,6 +21,18 @@ int combining_class(int32_t code_point) {
   return utf8proc_get_property(code_point)->combining_class;
 }
 
+// Sorts marks by combining class, equal ones staying in order. (std::stable_sort would do; clang calls what libstdc++
+// 12 makes of it deprecated.)
+void sort_marks(std::vector<int32_t>::iterator begin, std::vector<int32_t>::iterator end) {
+  std::vector<std::pair<uint64_t, int32_t>> marks;  // class and place, code point
+  marks.reserve(static_cast<size_t>(end - begin));
+  for (auto it = begin; it != end; ++it) {
+    marks.emplace_back(static_cast<uint64_t>(combining_class(*it)) << 56 | marks.size(), *it);
+  }
+  std::sort(marks.begin(), marks.end());
+  std::transform(marks.begin(), marks.end(), begin, [](const auto& mark) { return mark.second; });
+}
+
 // utf8proc's own decomposition of a string sorts runs of marks by insertion, quadratic in the run's length, so only its
 // per-character decomposition and its composition (linear) are used.
 void append_normalized(std::string& out, std::vector<int32_t>& points) {
@@ -29,7 +42,7 @@ void append_normalized(std::string& out, std::vector<int32_t>& points) {
       continue;
     }
     const auto run_end = std::find_if(at, points.end(), [](int32_t c) { return combining_class(c) == 0; });
-    std::stable_sort(at, run_end, [](int32_t a, int32_t b) { return combining_class(a) < combining_class(b); });
+    sort_marks(at, run_end);
     at = run_end;
   }
   const utf8proc_ssize_t size =
