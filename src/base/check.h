@@ -31,5 +31,5 @@ std::string format_operands(const Ts&... values) {
   do {                         \
   } while (false)
 #else
-#define DCHECK(condition, ...) CHECK(condition, ##__VA_ARGS__)
+#define DCHECK(condition, ...) CHECK(condition __VA_OPT__(, ) __VA_ARGS__)
 #endif

@@ -2,12 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <vector>
 
 #include "tests/kernels/rig.h"
 
 namespace glimpse::testing {
 namespace {
+
+// The two tests of mistakes make the mistake: a data race.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GLIMPSE_TEST_RACES 0
+#endif
+#endif
+#ifndef GLIMPSE_TEST_RACES
+#define GLIMPSE_TEST_RACES 1
+#endif
 
 std::unique_ptr<Backend> make(bool deferred) {
   return *make_cpu_backend({.num_threads = 2, .isa = 0, .deferred = deferred});
@@ -25,6 +36,7 @@ TEST(Stream, InlineCopiesAtOnce) {
 }
 
 TEST(Stream, DeferredShowsAnEarlyRead) {
+  if (GLIMPSE_TEST_RACES == 0) GTEST_SKIP() << "the thread sanitizer sees the race";
   const auto backend = make(true);
   const auto stream = backend->make_stream();
   const auto device = *backend->allocate(1 << 20, MemoryKind::kDevice);
@@ -39,6 +51,7 @@ TEST(Stream, DeferredShowsAnEarlyRead) {
 }
 
 TEST(Stream, DeferredShowsASourceThatIsOverwrittenTooSoon) {
+  if (GLIMPSE_TEST_RACES == 0) GTEST_SKIP() << "the thread sanitizer sees the race";
   // The first job may begin before this thread overwrites its source: over 200 tries it must be seen at least once.
   const auto backend = make(true);
   const auto stream = backend->make_stream();
