@@ -1,31 +1,58 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs all of them: C++ (release, and address+undefined sanitizers), thread sanitizer
-# on the parts with threads, clang-tidy and clang-format, and the comparison with transformers in Python.
+# Installs what the tests need and runs all of them: formatting; C++ in release, with address and undefined-behaviour
+# sanitizers, and the parts with threads under the thread sanitizer; then the comparison with transformers, tokenizers
+# and jinja2 in Python.
 #   ./test.sh          everything
 #   ./test.sh --quick  C++ tests of the release build only
 set -euo pipefail
 cd "$(dirname "$0")"
 
 ./run.sh --build-only
-packages=(libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev python3-venv)
+packages=(libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 if ((${#missing[@]})); then
+  echo "Installing: ${missing[*]}" >&2
   sudo=""
   ((EUID == 0)) || sudo=sudo
   $sudo apt-get update -qq >&2
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
 
-echo "== release build and tests"
+section() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
+
+section "formatting"
+git ls-files '*.h' '*.cc' | xargs clang-format-19 --dry-run -Werror
+
+section "release build and tests"
 cmake --preset release >/dev/null
 cmake --build --preset release
 ctest --test-dir build/release --output-on-failure -j"$(nproc)"
 [[ "${1-}" == --quick ]] && exit 0
 
-echo "== address and undefined-behaviour sanitizers"
+section "address and undefined-behaviour sanitizers"
 cmake --preset dev >/dev/null
 cmake --build --preset dev
 ctest --test-dir build/dev --output-on-failure -j"$(nproc)"
+
+section "thread sanitizer: kernels and engine"
+cmake --preset tsan >/dev/null
+cmake --build --preset tsan --target ops_test attention_test engine_test
+for test in kernels/ops_test kernels/attention_test engine/engine_test; do
+  "build/tsan/tests/$test" --gtest_brief=1
+done
+
+section "against transformers, tokenizers and jinja2"
+venv=${GLIMPSE_TEST_VENV:-$HOME/.cache/glimpse/test-venv}
+if ! cmp -s python/requirements-test.txt "$venv/requirements-test.txt"; then
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install -q --disable-pip-version-check -r python/requirements-test.txt
+  cp python/requirements-test.txt "$venv/"
+fi
+GLIMPSE_BIN=build/release/src/cli/glimpse PYTHONPATH=python "$venv/bin/python" -m pytest -q tests/python
+
+section "the engine on the random checkpoints that the Python tests made"
+GLIMPSE_GOLDEN_DIR=$PWD/build/golden ctest --test-dir build/release -R GoldenTest --output-on-failure -j"$(nproc)"
+section "done"

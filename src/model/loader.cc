@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "model/repeated_table.h"
 
 namespace glimpse {
 
@@ -20,6 +21,7 @@ struct Owner {
   std::vector<std::unique_ptr<PackedLinear>> layers;
   std::shared_ptr<const WeightSource> source;
   std::shared_ptr<const MappedFile> cache;
+  std::shared_ptr<const RepeatedTable> table;
 };
 
 // A piece of a linear layer: consecutive rows from one tensor.
@@ -134,17 +136,29 @@ class Loader {
     return {};
   }
 
-  // The embedding stays where it is if it can be read there; otherwise it is copied in its own precision.
+  // The embedding stays where it is if it can be read there. Generated rows repeat; a table at an odd address is
+  // copied.
   Result<Matrix> embedding(const std::string& name, int64_t rows, int64_t cols) {
     ASSIGN_OR_RETURN(const WeightTensor found, tensor(name, {rows, cols}));
     const DType dtype = found.info().dtype;
     const auto stored = found.bytes();
-    if (!stored.empty() && reinterpret_cast<uintptr_t>(stored.data()) % dtype_bytes(dtype) == 0) {
+    if (stored.empty()) {
+      ASSIGN_OR_RETURN(
+          const auto table,
+          RepeatedTable::create(rows, static_cast<size_t>(cols) * sizeof(bf16), [&](std::span<std::byte> out) {
+            const auto count = static_cast<int64_t>(out.size() / sizeof(bf16));
+            return found.read_rows(0, count / cols,
+                                   std::span(reinterpret_cast<bf16*>(out.data()), static_cast<size_t>(count)));
+          }));
+      owner_->table = table;
+      return Matrix{const_cast<std::byte*>(table->data()), DType::kBF16, rows, cols, cols};
+    }
+    if (reinterpret_cast<uintptr_t>(stored.data()) % dtype_bytes(dtype) == 0) {
       // Ops only read a table; Matrix has no const flavour.
       return Matrix{const_cast<std::byte*>(stored.data()), dtype, rows, cols, cols};
     }
-    ASSIGN_OR_RETURN(const Matrix copy, owner_->arena.matrix(rows, cols, DType::kBF16));
-    RETURN_IF_ERROR(found.read_rows(0, rows, std::span<bf16>(copy.row<bf16>(0), static_cast<size_t>(rows * cols))));
+    ASSIGN_OR_RETURN(const Matrix copy, owner_->arena.matrix(rows, cols, dtype));
+    std::memcpy(copy.data, stored.data(), stored.size());
     return copy;
   }
 

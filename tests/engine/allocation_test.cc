@@ -26,17 +26,33 @@ void* count_and_allocate(size_t size, size_t alignment) {
 
 }  // namespace
 
-void* operator new(size_t size) { return count_and_allocate(size, 0); }
-void* operator new[](size_t size) { return count_and_allocate(size, 0); }
+void* operator new(size_t size) {
+  return count_and_allocate(size, 0);
+}
+void* operator new[](size_t size) {
+  return count_and_allocate(size, 0);
+}
 void* operator new(size_t size, std::align_val_t alignment) {
   return count_and_allocate(size, static_cast<size_t>(alignment));
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace glimpse {
 namespace {
@@ -62,8 +78,8 @@ TEST_P(AllocationTest, WarmDecodeStepsAllocateNothing) {
   LatencyAccount account(clock.now_ns(), 1000);
   int steps = 0;
   int64_t before = 0;
-  const auto result = generator.generate({.prompt = &*prompt, .sampling = {.temperature = 0}, .max_tokens = 200}, account,
-                                         [&](const SampledToken&, std::span<const float>) {
+  const auto result = generator.generate({.prompt = &*prompt, .sampling = {.temperature = 0}, .max_tokens = 200},
+                                         account, [&](const SampledToken&, std::span<const float>) {
                                            if (++steps == 8) before = allocations.load();
                                            return steps < 150;
                                          });
