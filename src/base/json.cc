@@ -1,6 +1,9 @@
 #include "base/json.h"
 
+#include <array>
+#include <charconv>
 #include <cmath>
+#include <utility>
 
 namespace glimpse {
 
@@ -27,6 +30,43 @@ Result<json::value> parse_json(std::string_view text) {
     return Error{ErrorCode::kInvalidData, "not valid JSON at byte " + std::to_string(used) + ": " + code.message()};
   }
   return parser.release();
+}
+
+namespace {
+
+void append_text(const json::value& value, std::string& out) {
+  if (const auto* object = value.if_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& [key, member] : *object) {
+      if (!std::exchange(first, false)) out += ',';
+      out += json::serialize(json::string(key));
+      out += ':';
+      append_text(member, out);
+    }
+    out += '}';
+  } else if (const auto* array = value.if_array()) {
+    out += '[';
+    for (size_t i = 0; i < array->size(); ++i) {
+      if (i > 0) out += ',';
+      append_text((*array)[i], out);
+    }
+    out += ']';
+  } else if (const double* number = value.if_double(); number != nullptr && std::isfinite(*number)) {
+    std::array<char, 32> digits;
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), *number).ptr;
+    out.append(digits.data(), end);
+  } else {
+    out += value.is_double() ? "null" : json::serialize(value);
+  }
+}
+
+}  // namespace
+
+std::string to_text(const json::value& value) {
+  std::string out;
+  append_text(value, out);
+  return out;
 }
 
 const json::value* find(const json::object& object, std::string_view key) {

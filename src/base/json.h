@@ -16,6 +16,10 @@ namespace json = boost::json;
 // NaN and Infinity literals are syntax errors.
 Result<json::value> parse_json(std::string_view text);
 
+// JSON text with numbers as people write them: 417.378, where Boost.JSON's serialize() writes 4.17378E2. Numbers that
+// are not finite become null.
+std::string to_text(const json::value& value);
+
 // Typed look-ups in an object. A missing key or a JSON null yields the fallback; a value of the wrong type or out of
 // range is kInvalidData naming the key. `find` returns nullptr for a missing key and for null.
 const json::value* find(const json::object& object, std::string_view key);

@@ -114,7 +114,7 @@ class AskCommand {
     if (options_.json) {
       json::object object = answer_json(answer, account, source);
       object["load_ms"] = load_ms_;
-      fmt::print("{}\n", json::serialize(object));
+      fmt::print("{}\n", to_text(object));
     } else {
       printer.finish();
     }
@@ -183,7 +183,7 @@ class AskCommand {
     account.finish(clock_.now_ns());
     json::object out = answer_json(answer, account, source);
     if (const json::value* id = find(object, "id")) out["id"] = *id;
-    fmt::print("{}\n", json::serialize(out));
+    fmt::print("{}\n", to_text(out));
     std::fflush(stdout);
     return {};
   }

@@ -171,6 +171,10 @@ Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const Mod
   runner.quantization = quantization_of(options.quantization);
   runner.vision_quantization = quantization_of(options.vision_quantization);
   const auto longest = static_cast<int32_t>(source.config.text.max_position_embeddings);
+  if (options.max_model_len > longest) {
+    return Error{ErrorCode::kInvalidArgument, "--max-model-len " + std::to_string(options.max_model_len) +
+                                                  " is more than the checkpoint's " + std::to_string(longest)};
+  }
   runner.max_model_len = options.max_model_len > 0 ? options.max_model_len : std::min(longest, kDefaultMaxModelLen);
   runner.max_num_batched_tokens = std::min(options.max_num_batched_tokens, runner.max_model_len);
   if (options.cache_dir != "none") {

@@ -35,7 +35,7 @@ Command add_inspect(CLI::App& program) {
   return {app, [options] {
             const auto report_or = inspect_named(options->model);
             if (!report_or) return report(report_or.error());
-            fmt::print("{}\n", options->json ? json::serialize(inspect_json(*report_or)) : inspect_text(*report_or));
+            fmt::print("{}\n", options->json ? to_text(inspect_json(*report_or)) : inspect_text(*report_or));
             return report_or->will_load() ? 0 : 2;
           }};
 }

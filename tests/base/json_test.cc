@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace glimpse {
 namespace {
 
@@ -33,6 +35,14 @@ TEST(Json, RefusesWhatIsNotJson) {
   }
   const std::string deep = std::string(65, '[') + std::string(65, ']');
   EXPECT_FALSE(parse_json(deep));
+}
+
+TEST(Json, TextIsJsonWithPlainNumbers) {
+  const json::value value = {{"ms", 417.378}, {"list", {1, -2.5, nullptr, true, "a\"b\n"}}, {"none", json::object{}}};
+  const std::string text = to_text(value);
+  EXPECT_EQ(text, R"({"ms":417.378,"list":[1,-2.5,null,true,"a\"b\n"],"none":{}})");
+  EXPECT_EQ(*parse_json(text), value);
+  EXPECT_EQ(to_text(json::value(std::numeric_limits<double>::infinity())), "null");
 }
 
 }  // namespace

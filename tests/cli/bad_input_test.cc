@@ -146,6 +146,7 @@ TEST(BadCommandLine, ExitsWithTwo) {
   expect_failure({"ask", "--model", "/nowhere", "x"}, {"/nowhere"});
   expect_failure({"ask", "--model", "zai-org/Not-Here", "x"}, {"zai-org/Not-Here"});
   expect_failure({"ask"}, {"question"});
+  expect_failure({"ask", "--max-model-len", "8193", "x"}, {"8193", "8192"});
   EXPECT_EQ(run_glimpse({"--help"}).exit_code, 0);
   EXPECT_EQ(run_glimpse({"--version"}).exit_code, 0);
 }
