@@ -163,7 +163,7 @@ Result<SamplingParams> resolve_sampling(const AskOptions& options, const Generat
 
 Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options) {
   ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads, .isa = isa_of(options.isa)}));
-  ProgressBar bar;
+  const auto bar = std::make_shared<ProgressBar>();  // the vision tower is loaded later, with the first picture
   RunnerOptions runner;
   runner.dtype = options.dtype == "float32"    ? DType::kF32
                  : options.dtype == "bfloat16" ? DType::kBF16
@@ -181,9 +181,9 @@ Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const Mod
     runner.cache_dir = options.cache_dir == "auto" ? default_cache_dir() : options.cache_dir;
   }
   runner.cache_key = source.cache_key;
-  runner.progress = [&bar](const LoadProgress& progress) { bar.update(progress); };
+  runner.progress = [bar](const LoadProgress& progress) { bar->update(progress); };
   auto loaded = Runner::create(std::move(backend), source.config, source.weights, runner);
-  bar.clear();
+  bar->clear();
   if (loaded && !(*loaded)->cache_warning().empty()) {
     std::fprintf(stderr, "glimpse: warning: %s\n", (*loaded)->cache_warning().c_str());
   }

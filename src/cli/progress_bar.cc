@@ -15,6 +15,10 @@ void ProgressBar::update(const LoadProgress& progress) {
     what_ = progress.what;
     start_ = shown_ = now;
   }
+  if (progress.done >= progress.total) {
+    clear();
+    return;
+  }
   static const bool terminal = ::isatty(STDERR_FILENO) == 1;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double since = std::chrono::duration<double>(now - shown_).count();
