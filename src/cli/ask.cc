@@ -91,9 +91,10 @@ class AskCommand {
     if (!options_.prompt_ids_file.empty()) {
       ASSIGN_OR_RETURN(question.prompt_ids, read_prompt_ids(options_.prompt_ids_file));
     }
-    ASSIGN_OR_RETURN(const ModelSource source,
-                     open_model(options_.model.model,
-                                options_.model.load_format == "dummy" ? LoadFormat::kDummy : LoadFormat::kAuto));
+    ASSIGN_OR_RETURN(
+        const ModelSource source,
+        open_model(options_.model.model, options_.model.load_format == "dummy" ? LoadFormat::kDummy : LoadFormat::kAuto,
+                   question.prompt_ids ? TokenizerUse::kOptional : TokenizerUse::kRequired));
     ASSIGN_OR_RETURN(question.sampling, resolve_sampling(options_, source.generation));
     ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
     Asker asker(source, *runner, clock_);

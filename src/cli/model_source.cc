@@ -87,7 +87,7 @@ std::optional<int32_t> ModelSource::to_tokenizer_id(int32_t id) const {
   return id;
 }
 
-Result<ModelSource> open_model(const std::string& model, LoadFormat format) {
+Result<ModelSource> open_model(const std::string& model, LoadFormat format, TokenizerUse tokenizer_use) {
   const FileSet mini = embedded_model();
   std::string directory;
   if (!model.empty()) {
@@ -124,7 +124,8 @@ Result<ModelSource> open_model(const std::string& model, LoadFormat format) {
                                               std::to_string(config.vision.spatial_merge_size) + ")"};
   }
 
-  const bool borrow = format == LoadFormat::kDummy && !files.contains("tokenizer.json");
+  const bool borrow =
+      (format == LoadFormat::kDummy || tokenizer_use == TokenizerUse::kOptional) && !files.contains("tokenizer.json");
   const FileSet& text_files = borrow ? mini : files;
   ASSIGN_OR_RETURN(Tokenizer tokenizer, read_tokenizer(text_files));
   ASSIGN_OR_RETURN(ChatTemplate chat_template, read_chat_template(text_files));

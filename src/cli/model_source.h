@@ -30,8 +30,8 @@ struct ModelSource {
   std::vector<int32_t> eos_token_ids;
   std::shared_ptr<const WeightSource> weights;
   std::string cache_key;  // names the weights' content for the cache of packed weights; empty: do not keep any
-  // With another model's tokenizer (dummy weights without tokenizer files): ids of its special tokens in this model.
-  // Other ids are the tokenizer's, and those beyond it print as ⟨id⟩.
+  // With glimpse-mini's tokenizer (where the checkpoint has none and none is needed): ids of its special tokens in this
+  // model. Other ids are the tokenizer's, and those beyond it print as ⟨id⟩.
   std::vector<std::pair<int32_t, int32_t>> borrowed_ids;  // {tokenizer's id, model's id}
 
   // Ids between the tokenizer and the model; the identity unless the tokenizer is borrowed.
@@ -40,8 +40,12 @@ struct ModelSource {
   std::optional<int32_t> to_tokenizer_id(int32_t id) const;
 };
 
+// Whether text has to be turned into ids; with token ids given, a checkpoint without a tokenizer will do.
+enum class TokenizerUse { kRequired, kOptional };
+
 // `model`: empty for the built-in one, a directory, or a hub id found in the local hub cache. Errors name the file and
 // the field.
-Result<ModelSource> open_model(const std::string& model, LoadFormat format);
+Result<ModelSource> open_model(const std::string& model, LoadFormat format,
+                               TokenizerUse tokenizer_use = TokenizerUse::kRequired);
 
 }  // namespace glimpse

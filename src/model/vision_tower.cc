@@ -9,8 +9,7 @@ namespace glimpse {
 
 namespace {
 
-// Int32s before the four rows of patch coordinates.
-constexpr size_t kCountsSize = 16;
+// Places in the int32 inputs: three counts come first, then the segment bounds, then the four rows of coordinates.
 constexpr size_t kSeqlensOffset = 16;
 constexpr size_t kRowsOffset = 32;
 
