@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "engine/generator.h"
 #include "engine/prompt.h"
@@ -24,9 +25,10 @@ std::vector<GoldenCase> find_cases() {
   std::vector<fs::path> roots = {fs::path(GLIMPSE_SOURCE_DIR) / "tests/golden/model"};
   if (const char* extra = std::getenv("GLIMPSE_GOLDEN_DIR"); extra != nullptr && *extra != '\0') roots.push_back(extra);
   std::vector<GoldenCase> cases;
+  std::set<std::string> seen;  // the committed checkpoints are among those of the folder
   for (const fs::path& root : roots) {
     for (const auto& folder : fs::directory_iterator(root)) {
-      if (!fs::exists(folder.path() / "checkpoint")) continue;
+      if (!fs::exists(folder.path() / "checkpoint") || !seen.insert(folder.path().filename()).second) continue;
       for (const auto& file : fs::directory_iterator(folder)) {
         if (file.path().extension() == ".json") cases.push_back({folder.path(), file.path().stem()});
       }
