@@ -77,7 +77,7 @@ def teacher_forced(command: str, flags: str, row: dict, images: list[Path]) -> n
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         ids, dump = Path(folder) / "ids.json", Path(folder) / "logits.safetensors"
-        line = [*shlex.split(command), *shlex.split(flags), "--prompt-ids", str(ids), "--max-tokens", "1"]
+        line = [*shlex.split(command), *shlex.split(flags), "--prompt-ids", str(ids), "--max-tokens", "1", "--ignore-eos"]
         line += ["--json", "--dump-logits", str(dump)]
         for image in images:
             line += ["--image", str(image)]

@@ -90,6 +90,7 @@ def test_agreement() -> None:
 ENGINE = """
 import argparse, json, numpy, safetensors.numpy
 parser = argparse.ArgumentParser()
+parser.add_argument("--ignore-eos", action="store_true")
 for name in ("--batch", "--prompt-ids", "--dump-logits", "--max-tokens", "--image"):
     parser.add_argument(name)
 parser.add_argument("--json", action="store_true")
