@@ -19,6 +19,7 @@ enum class ErrorCode {
   kTooLarge,         // over a stated bound                                          exit 2
   kResource,         // the machine's fault: memory, disk, device                    exit 1
   kCancelled,        // the caller gave up                                           exit 1
+  kOverloaded,       // a queue is full or the program is stopping: try again later  exit 1
 };
 
 struct Error {
@@ -34,7 +35,7 @@ struct Error {
 
 // 2 for what the user handed over, 1 for the machine.
 inline int exit_code(ErrorCode code) {
-  return code == ErrorCode::kResource || code == ErrorCode::kCancelled ? 1 : 2;
+  return code == ErrorCode::kResource || code == ErrorCode::kCancelled || code == ErrorCode::kOverloaded ? 1 : 2;
 }
 
 template <typename T>

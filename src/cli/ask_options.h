@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/model_source.h"
+#include "bundle/model_source.h"
 #include "engine/runner.h"
 #include "sampling/params.h"
 

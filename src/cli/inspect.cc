@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/commands.h"
-#include "cli/embedded_model.h"
+#include "bundle/embedded_model.h"
 #include "weights/hub.h"
 
 namespace glimpse {

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/latency.h"
-#include "cli/model_source.h"
+#include "bundle/model_source.h"
 #include "engine/generator.h"
 #include "engine/runner.h"
 #include "image/preprocess.h"

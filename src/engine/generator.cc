@@ -5,18 +5,6 @@
 
 namespace glimpse {
 
-std::string_view finish_reason_name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-  }
-  return "?";
-}
-
 Generator::Generator(Runner& runner, const Clock& clock) : runner_(runner), clock_(clock) {
   block_ids_.resize(static_cast<size_t>(runner.num_blocks()));
   std::iota(block_ids_.begin(), block_ids_.end(), 0);

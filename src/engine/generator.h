@@ -9,15 +9,13 @@
 
 #include "base/clock.h"
 #include "base/latency.h"
+#include "engine/finish_reason.h"
 #include "engine/prompt.h"
 #include "engine/runner.h"
 #include "sampling/params.h"
 #include "sampling/sampler.h"
 
 namespace glimpse {
-
-enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
-std::string_view finish_reason_name(FinishReason reason);
 
 // A picture ready for the vision tower: see VisionTower::begin.
 struct PreparedImage {

@@ -29,7 +29,13 @@ const Arrows kAllowed = {
     {"processor", {"jinja"}},
     {"model", {"kernels", "tensor", "weights"}},
     {"engine", {"kernels", "model", "sampling", "tensor", "weights"}},
-    {"cli", {"engine", "image", "kernels", "model", "processor", "sampling", "tensor", "tokenizer", "weights"}},
+    {"bundle", {"image", "model", "processor", "tokenizer", "weights"}},
+    {"grammar", {"sampling", "tokenizer"}},
+    {"api", {"engine", "grammar", "model", "processor", "sampling", "tokenizer"}},
+    {"server", {"api", "bundle", "engine", "image", "model", "processor", "sampling", "tensor", "tokenizer"}},
+    {"cli",
+     {"bundle", "engine", "image", "kernels", "model", "processor", "sampling", "server", "tensor", "tokenizer",
+      "weights"}},
 };
 
 // The path of an #include "..." line, or nothing.

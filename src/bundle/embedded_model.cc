@@ -1,4 +1,4 @@
-#include "cli/embedded_model.h"
+#include "bundle/embedded_model.h"
 
 #define EMBEDDED_FILE(index, name)                   \
   extern "C" const std::byte glimpse_mini_##index[]; \

@@ -1,10 +1,10 @@
-#include "cli/model_source.h"
+#include "bundle/model_source.h"
 
 #include <algorithm>
 #include <filesystem>
 
 #include "base/mmap.h"
-#include "cli/embedded_model.h"
+#include "bundle/embedded_model.h"
 #include "model/tensors.h"
 #include "weights/checkpoint.h"
 #include "weights/dummy.h"
