@@ -31,7 +31,7 @@ const Arrows kAllowed = {
     {"engine", {"kernels", "model", "sampling", "tensor", "weights"}},
     {"bundle", {"image", "model", "processor", "tokenizer", "weights"}},
     {"grammar", {"sampling", "tokenizer"}},
-    {"api", {"engine", "grammar", "model", "processor", "sampling", "tokenizer"}},
+    {"api", {"bundle", "engine", "grammar", "model", "processor", "sampling", "tokenizer"}},
     {"server", {"api", "bundle", "engine", "image", "model", "processor", "sampling", "tensor", "tokenizer"}},
     {"cli",
      {"bundle", "engine", "image", "kernels", "model", "processor", "sampling", "server", "tensor", "tokenizer",
