@@ -14,6 +14,7 @@ packages=(
   libutf8proc-dev libpcre2-dev            # text
   libssl-dev                              # SHA-256
 )
+command -v npm >/dev/null || packages+=(nodejs npm)  # builds the chat page
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -19,6 +19,7 @@ using Arrows = std::map<std::string, std::set<std::string>>;
 // Everything may use base; that is not listed.
 const Arrows kAllowed = {
     {"base", {}},
+    {"page", {}},
     {"tensor", {}},
     {"jinja", {}},
     {"tokenizer", {}},
@@ -32,7 +33,7 @@ const Arrows kAllowed = {
     {"bundle", {"image", "model", "processor", "tokenizer", "weights"}},
     {"grammar", {"sampling", "tokenizer"}},
     {"api", {"bundle", "engine", "grammar", "model", "processor", "sampling", "tokenizer"}},
-    {"server", {"api", "bundle", "engine", "image", "model", "processor", "sampling", "tensor", "tokenizer"}},
+    {"server", {"api", "bundle", "engine", "image", "model", "page", "processor", "sampling", "tensor", "tokenizer"}},
     {"cli",
      {"bundle", "engine", "image", "kernels", "model", "processor", "sampling", "server", "tensor", "tokenizer",
       "weights"}},
