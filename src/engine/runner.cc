@@ -87,6 +87,11 @@ Status Runner::load_text(Backend& backend) {
                    backend.allocate(static_cast<size_t>(options_.max_num_seqs) * sizeof(int32_t), MemoryKind::kDevice));
   ASSIGN_OR_RETURN(decoder_, TextDecoder::create(backend, text, std::move(weights), inputs_, *kv_, images_,
                                                  last_ids_.as<int32_t>(), *stream_));
+  if (!backend.shares_host_memory()) {
+    const Matrix& logits = decoder_->logits();
+    ASSIGN_OR_RETURN(host_logits_, backend.allocate(static_cast<size_t>(logits.rows * logits.stride) * sizeof(float),
+                                                    MemoryKind::kPinnedHost));
+  }
   return stream_->reserve_workspace(decoder_->workspace_bytes());
 }
 
@@ -124,6 +129,15 @@ Status Runner::encode_image(const void* pixels, const GridThw& grid, int32_t fir
   tower_->advance(tower_->num_stages(), *stream_);
   stream_->synchronize();
   return {};
+}
+
+std::vector<float> Runner::image_embeddings(int64_t first_row, int64_t rows) {
+  const auto count = static_cast<size_t>(rows * images_.stride);
+  std::vector<float> values(count);
+  CHECK(images_.dtype == DType::kF32, dtype_name(images_.dtype));
+  stream_->copy(values.data(), images_.row<float>(first_row), count * sizeof(float));
+  stream_->synchronize();
+  return values;
 }
 
 const float* Runner::run(const Batch& batch) {
@@ -166,13 +180,18 @@ const float* Runner::run(const Batch& batch) {
   step.counts[1] = num_seqs;
   step.counts[2] = num_logits;
   inputs_.upload(*stream_);
-  decoder_->forward(*stream_);
+  decoder_->forward({num_tokens, num_seqs, num_logits}, *stream_);
+  const Matrix& logits = decoder_->logits();
+  if (!backend_->shares_host_memory() && num_logits > 0) {
+    stream_->copy(host_logits_.data(), logits.data, static_cast<size_t>(num_logits * logits.stride) * sizeof(float));
+  }
   stream_->synchronize();
-  return decoder_->logits().row<float>(0);
+  return backend_->shares_host_memory() ? logits.row<float>(0) : host_logits_.as<float>();
 }
 
 std::unique_ptr<PackedCache> Runner::open_cache(std::string_view part, Quantization quantization) const {
   // Only quantising is slow enough to be worth the disk.
+  if (!backend_->shares_host_memory()) return nullptr;
   if (options_.cache_dir.empty() || options_.cache_key.empty() || quantization == Quantization::kNone) return nullptr;
   const std::string key = backend_->layout_id() + "|" + options_.cache_key + "|" + std::string(part) + "|" +
                           std::string(quantization_name(quantization)) + "|" + std::string(dtype_name(options_.dtype));

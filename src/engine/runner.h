@@ -53,8 +53,8 @@ class Runner {
   // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.
   // Rows beyond max_model_len do not exist: kTooLarge.
   Status encode_image(const void* pixels, const GridThw& grid, int32_t first_row);
-  // Image embeddings as float32 rows of hidden_size, for tests and goldens.
-  const Matrix& image_embeddings() const { return images_; }
+  // Image embeddings [first_row, first_row + rows) as float32 rows of hidden_size, for tests and goldens.
+  std::vector<float> image_embeddings(int64_t first_row, int64_t rows);
 
   // Runs one step and waits for it. Row i of the result (vocab float32 values) belongs to the i-th entry that wants
   // logits; valid until the next step. The batch has to fit the options (CHECK).
@@ -82,6 +82,7 @@ class Runner {
   Matrix images_;
   Buffer last_ids_;
   std::unique_ptr<TextDecoder> decoder_;
+  Buffer host_logits_;  // where the host cannot read the device's
   std::unique_ptr<VisionTower> tower_;
   std::string cache_warning_;
 };

@@ -14,6 +14,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include "base/result.h"
 #include "tensor/buffer.h"
@@ -51,8 +53,20 @@ struct LinearSpec {
 };
 
 // Writes rows [first, first + count) of W as float32, `cols` values a row, tightly, to dst. Called from several
-// threads at once for disjoint ranges; each row is asked for once.
-using RowReader = std::function<void(int64_t first, int64_t count, float* dst)>;
+// threads at once for disjoint ranges; each row is asked for once, by one of the two.
+struct RowReader {
+  using Float = std::function<void(int64_t first, int64_t count, float* dst)>;
+  using BFloat16 = std::function<void(int64_t first, int64_t count, bf16* dst)>;
+
+  RowReader(Float read, BFloat16 read_bf16 = {}) : f32(std::move(read)), bf16s(std::move(read_bf16)) {}
+  template <typename F>
+    requires std::is_invocable_v<F, int64_t, int64_t, float*>
+  RowReader(F read) : f32(std::move(read)) {}  // NOLINT: implicit by design
+  void operator()(int64_t first, int64_t count, float* dst) const { f32(first, count, dst); }
+
+  Float f32;
+  BFloat16 bf16s;  // the same rounded to bfloat16; may be empty
+};
 
 // A packed linear layer, opaque: one packed copy serves every batch size. `bytes` are position-independent and can be
 // written to a cache file and later handed to Backend::adopt, by a back end with the same layout_id().
@@ -67,8 +81,9 @@ class PackedLinear {
   int32_t group = 128;
   LinearConsumer consumer = LinearConsumer::kPlain;
 
-  // What `x` of a product with this weight has to be: kF32, kBF16, or kI8 with `group` columns a scale.
-  DType input_dtype() const {
+  // What `x` of a product with this weight has to be: kF32, kBF16, or kI8 with `group` columns a scale. The back end's
+  // decision: this is the CPU's.
+  virtual DType input_dtype() const {
     return format == WeightFormat::kF32 ? DType::kF32 : format == WeightFormat::kBF16 ? DType::kBF16 : DType::kI8;
   }
 };
@@ -91,6 +106,21 @@ class KvCache {
   int64_t block_bytes = 0;  // of all layers, keys and values
 };
 
+// A point in a stream's work. Made by Backend::make_event, recorded by Stream::record.
+class Event {
+ public:
+  virtual ~Event() = default;
+  // Returns when the work before the last record() has finished.
+  virtual void wait() const {}
+  virtual bool done() const { return true; }
+};
+
+// A step that was captured once and can be launched again: same addresses, same capacities, new contents.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+};
+
 // An ordered queue of work. One thread enqueues; what was enqueued runs in order.
 class Stream {
  public:
@@ -104,6 +134,18 @@ class Stream {
   // Scratch memory of the ops, sized once at start to the largest OpTable::workspace of the ops that will run here.
   // Grows only; call it while the stream is idle. Errors: kResource.
   virtual Status reserve_workspace(size_t bytes) = 0;
+
+  // Between the two, work is recorded instead of run (only if Backend::captures_graphs()). Errors: kResource.
+  virtual void begin_capture() {}
+  virtual Result<std::unique_ptr<Graph>> end_capture() {
+    return Error{ErrorCode::kUnsupported, "this back end captures no graphs"};
+  }
+  virtual void launch(const Graph&) {}
+
+  // Marks the work enqueued so far; makes what follows here wait for another stream's mark. A back end whose streams
+  // finish inside enqueue has nothing to do.
+  virtual void record(Event&) { synchronize(); }
+  virtual void wait(const Event& event) { event.wait(); }
 };
 
 class Backend {
@@ -114,10 +156,31 @@ class Backend {
   virtual std::string layout_id() const = 0;
   // The dtype of the residual stream for weights of `format` (the CPU keeps it in float32).
   virtual DType residual_dtype(WeightFormat format) const = 0;
+  // The dtype of what a layer adds to it.
+  virtual DType branch_dtype(WeightFormat format) const { return residual_dtype(format); }
+  // Whether the host may read and write device memory, and ops may read the host's.
+  virtual bool shares_host_memory() const { return true; }
+  virtual bool captures_graphs() const { return false; }
+  // Bytes of device memory: free now, and in all. 0 where that is the host's.
+  struct DeviceMemory {
+    size_t free = 0;
+    size_t total = 0;
+  };
+  virtual DeviceMemory device_memory() const { return {}; }
 
   // Zeroed memory, 64-byte aligned or better. Errors: kResource with the number of bytes.
   virtual Result<Buffer> allocate(size_t bytes, MemoryKind kind) = 0;
+  // Work on a background stream gives way to work on the others, where a device can do that.
   virtual std::unique_ptr<Stream> make_stream() = 0;
+  virtual std::unique_ptr<Stream> make_background_stream() { return make_stream(); }
+  virtual std::unique_ptr<Event> make_event() { return std::make_unique<Event>(); }
+  // Fills device memory with `count` rows of row_bytes each, which `write` makes in host memory, in pieces, perhaps
+  // from several threads at once. Returns when all of it is there.
+  using RowWriter = std::function<void(int64_t first, int64_t count, std::byte* dst)>;
+  virtual void fill(void* device, int64_t count, size_t row_bytes, const RowWriter& write) {
+    (void)row_bytes;
+    write(0, count, static_cast<std::byte*>(device));
+  }
   // Packs a layer's rows. Errors: kResource.
   virtual Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) = 0;
   // A layer from bytes that pack() made under the same layout_id(). On the CPU the bytes are borrowed and have to
@@ -139,6 +202,15 @@ struct CpuOptions {
   int isa = -1;           // -1: the best this processor has; otherwise a CpuIsa, for tests
   bool deferred = false;  // tests: streams run later on another thread and poison what is read too early
 };
+
+struct CudaOptions {
+  int device = 0;
+};
+
+// The CUDA back end, from libglimpse_cuda.so: named by $GLIMPSE_CUDA_LIBRARY, or beside the executable, or where the
+// dynamic linker looks. Errors: kUnsupported when there is no library, no driver, no device, or it was built for
+// another version; kResource when the device cannot be used.
+Result<std::unique_ptr<Backend>> make_cuda_backend(const CudaOptions& options);
 
 // The CPU back end. Errors: kUnsupported when the processor lacks AVX2 and FMA, or the ISA that was asked for.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "tensor/host_device.h"
+
 namespace glimpse {
 
 struct BicubicTaps {
@@ -15,7 +17,7 @@ struct BicubicTaps {
 };
 
 // Taps along one side for patch `position` of `grid` in a table of `side` cells.
-inline BicubicTaps bicubic_taps(int32_t position, int32_t grid, int32_t side) {
+GLIMPSE_HOST_DEVICE inline BicubicTaps bicubic_taps(int32_t position, int32_t grid, int32_t side) {
   constexpr float kA = -0.75f;
   const auto inner = [](float s) { return ((kA + 2) * s - (kA + 3)) * s * s + 1; };
   const auto outer = [](float s) { return ((kA * s - 5 * kA) * s + 8 * kA) * s - 4 * kA; };

@@ -56,7 +56,8 @@ struct AddNormArgs {
 // cos and sin of the rotary angles: angle[t, i] = positions[axis[i], t] * inv_freq[i].
 struct RopeTableArgs {
   Rows tokens;
-  const int32_t* positions = nullptr;  // [num_axes, tokens.capacity]
+  const int32_t* positions = nullptr;  // [num_axes, axis_stride]
+  int64_t axis_stride = 0;             // 0: tokens.capacity
   const float* inv_freq = nullptr;     // [num_pairs]
   const uint8_t* axis = nullptr;       // [num_pairs]: which row of positions
   int32_t num_pairs = 0;

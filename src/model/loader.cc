@@ -82,9 +82,10 @@ class Loader {
 
   // Rows [first, first + count) of a tensor as float32. A failure can only be our bug: the dtype was checked, and rows
   // come from the tensor's own shape.
-  static void read(const WeightTensor& tensor, int64_t first, int64_t count, float* out) {
+  template <typename T>
+  static void read(const WeightTensor& tensor, int64_t first, int64_t count, T* out) {
     const auto status =
-        tensor.read_rows(first, count, std::span<float>(out, static_cast<size_t>(count * tensor.row_size())));
+        tensor.read_rows(first, count, std::span<T>(out, static_cast<size_t>(count * tensor.row_size())));
     CHECK(status.has_value(), tensor.info().name);
     tensor.drop_rows(first, count);
   }
@@ -105,7 +106,7 @@ class Loader {
       }
     }
     spec.bias = bias;
-    return pack(destination, spec, [&tensors](int64_t first, int64_t count, float* out) {
+    const auto read_parts = [&tensors](int64_t first, int64_t count, auto* out) {
       for (const WeightTensor& part : tensors) {
         const int64_t rows = part.num_rows();
         if (first < rows) {
@@ -118,7 +119,8 @@ class Loader {
         first -= rows;
         if (count == 0) return;
       }
-    });
+    };
+    return pack(destination, spec, RowReader(read_parts, read_parts));
   }
 
   // From the cache, or read and packed (and added to a cache that is being written).
@@ -142,6 +144,20 @@ class Loader {
     ASSIGN_OR_RETURN(const WeightTensor found, tensor(name, {rows, cols}));
     const DType dtype = found.info().dtype;
     const auto stored = found.bytes();
+    if (!backend_.shares_host_memory()) {
+      // Ops cannot read the file's mapping: the table goes to the device, in the dtype of the plain weights.
+      const DType to = options_.dtype == DType::kF32 ? DType::kF32 : DType::kBF16;
+      ASSIGN_OR_RETURN(const Matrix table, owner_->arena.matrix(rows, cols, to));
+      backend_.fill(table.data, rows, static_cast<size_t>(cols) * dtype_bytes(to),
+                    [&](int64_t first, int64_t count, std::byte* out) {
+                      if (to == DType::kF32) {
+                        read(found, first, count, reinterpret_cast<float*>(out));
+                      } else {
+                        read(found, first, count, reinterpret_cast<bf16*>(out));
+                      }
+                    });
+      return table;
+    }
     if (stored.empty()) {
       ASSIGN_OR_RETURN(
           const auto table,
@@ -158,7 +174,7 @@ class Loader {
       return Matrix{const_cast<std::byte*>(stored.data()), dtype, rows, cols, cols};
     }
     ASSIGN_OR_RETURN(const Matrix copy, owner_->arena.matrix(rows, cols, dtype));
-    std::memcpy(copy.data, stored.data(), stored.size());
+    std::memcpy(copy.data, stored.data(), stored.size());  // the host's memory: see above
     return copy;
   }
 

@@ -19,6 +19,13 @@ struct StepLimits {
   int32_t max_blocks_per_seq = 0;  // ceil(longest context / block_size)
 };
 
+// How much of the capacities a step uses.
+struct StepShape {
+  int32_t num_tokens = 0;
+  int32_t num_seqs = 0;
+  int32_t num_logits = 0;
+};
+
 // Pointers into one image of a step. T is int32_t (host, written) or const int32_t (device, read).
 template <typename T>
 struct StepFields {

@@ -15,20 +15,29 @@ Result<std::unique_ptr<TextDecoder>> TextDecoder::create(Backend& backend, const
   return decoder;
 }
 
-void TextDecoder::forward(Stream& stream) {
-  embed(embed_, stream);
-  rope_table(rope_, stream);
+void TextDecoder::forward(const StepShape& shape, Stream& stream) {
+  // The arguments are those of the largest step; a smaller one differs in nothing but its capacities.
+  const auto with = [](auto args, auto member, int32_t capacity) {
+    (args.*member).capacity = capacity;
+    return args;
+  };
+  const int32_t tokens = shape.num_tokens;
+  embed(with(embed_, &EmbedArgs::tokens, tokens), stream);
+  rope_table(with(rope_, &RopeTableArgs::tokens, tokens), stream);
   for (const LayerArgs& layer : layers_) {
-    add_norm(layer.attention_norm, stream);
-    qkv_rope_kv(layer.qkv, stream);
-    attention_paged(layer.attention, stream);
-    linear(layer.o_proj, stream);
-    add_norm(layer.mlp_norm, stream);
-    gate_up_silu(layer.gate_up, stream);
-    linear(layer.down_proj, stream);
+    add_norm(with(layer.attention_norm, &AddNormArgs::rows, tokens), stream);
+    qkv_rope_kv(with(layer.qkv, &QkvRopeKvArgs::tokens, tokens), stream);
+    attention_paged(
+        with(with(layer.attention, &AttentionPagedArgs::tokens, tokens), &AttentionPagedArgs::seqs, shape.num_seqs),
+        stream);
+    linear(with(layer.o_proj, &LinearArgs::rows, tokens), stream);
+    add_norm(with(layer.mlp_norm, &AddNormArgs::rows, tokens), stream);
+    gate_up_silu(with(layer.gate_up, &GateUpSiluArgs::rows, tokens), stream);
+    linear(with(layer.down_proj, &LinearArgs::rows, tokens), stream);
   }
-  add_norm(final_norm_, stream);
-  linear(head_, stream);
+  if (shape.num_logits == 0) return;
+  add_norm(with(final_norm_, &AddNormArgs::rows, shape.num_logits), stream);
+  linear(with(head_, &LinearArgs::rows, shape.num_logits), stream);
 }
 
 Status TextDecoder::build(const TextConfig& config, const StepInputs& inputs, KvCache& kv, Matrix images,
@@ -43,7 +52,8 @@ Status TextDecoder::build(const TextConfig& config, const StepInputs& inputs, Kv
 
   // Buffers. Every layer uses the same ones, in turn.
   ASSIGN_OR_RETURN(const Matrix x, arena_.matrix(tokens, config.hidden_size, residual));
-  ASSIGN_OR_RETURN(const Matrix branch, arena_.matrix(tokens, config.hidden_size, residual));
+  ASSIGN_OR_RETURN(const Matrix branch,
+                   arena_.matrix(tokens, config.hidden_size, backend.branch_dtype(first_qkv.format)));
   ASSIGN_OR_RETURN(const Activation normed, arena_.activation(tokens, config.hidden_size, first_qkv));
   ASSIGN_OR_RETURN(const Matrix q, arena_.matrix(tokens, config.q_size(), kv.spec.dtype));
   ASSIGN_OR_RETURN(const Activation attended,
@@ -65,7 +75,7 @@ Status TextDecoder::build(const TextConfig& config, const StepInputs& inputs, Kv
     inv_freq[static_cast<size_t>(i)] = 1.0f / std::pow(static_cast<float>(config.rope_parameters.rope_theta), exponent);
     axis[static_cast<size_t>(i)] = i < section[0] ? 0 : i < section[0] + section[1] ? 1 : 2;
   }
-  rope_ = {.tokens = inputs.tokens(), .positions = step.positions, .num_pairs = num_pairs};
+  rope_ = {.tokens = inputs.tokens(), .positions = step.positions, .axis_stride = tokens, .num_pairs = num_pairs};
   ASSIGN_OR_RETURN(rope_.inv_freq, arena_.constant<float>(inv_freq, stream));
   ASSIGN_OR_RETURN(rope_.axis, arena_.constant<uint8_t>(axis, stream));
   ASSIGN_OR_RETURN(rope_.cos, arena_.array<float>(static_cast<size_t>(tokens * num_pairs)));

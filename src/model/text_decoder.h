@@ -39,8 +39,9 @@ class TextDecoder {
                                                      const StepInputs& inputs, KvCache& kv, Matrix images,
                                                      const int32_t* last_ids, Stream& stream);
 
-  // Enqueues one step over what the step's inputs say: KV of its tokens is written, logits() of the wanted ones.
-  void forward(Stream& stream);
+  // Enqueues one step over what the step's inputs say: KV of its tokens is written, logits() of the wanted ones. The
+  // inputs' counts may not exceed `shape`, nor that the limits: a captured step has the shape of its class of batches.
+  void forward(const StepShape& shape, Stream& stream);
 
   // [max_seqs, vocab] float32; row i belongs to logits_idx[i] of the step.
   const Matrix& logits() const { return logits_.values; }

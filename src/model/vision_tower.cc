@@ -39,14 +39,14 @@ Status VisionTower::grow(int64_t patches, Stream& stream) {
 
   ASSIGN_OR_RETURN(pixels_, arena_.matrix(capacity, frame, dot));
   ASSIGN_OR_RETURN(x_, arena_.matrix(capacity, hidden, residual));
-  ASSIGN_OR_RETURN(branch_, arena_.matrix(capacity, hidden, residual));
+  ASSIGN_OR_RETURN(branch_, arena_.matrix(capacity, hidden, backend_->branch_dtype(block.qkv->format)));
   ASSIGN_OR_RETURN(qkv_, arena_.matrix(capacity, 3 * hidden, dot));
   ASSIGN_OR_RETURN(normed_, arena_.activation(capacity, hidden, *block.qkv));
   ASSIGN_OR_RETURN(attended_, arena_.activation(capacity, hidden, *block.proj));
   ASSIGN_OR_RETURN(inner_, arena_.activation(capacity, out_hidden, *block.down));
   ASSIGN_OR_RETURN(downsampled_in_, arena_.activation(tokens, window * hidden, *weights_.downsample));
   ASSIGN_OR_RETURN(merger_in_, arena_.activation(tokens, out_hidden, *weights_.merger_proj));
-  ASSIGN_OR_RETURN(merged_, arena_.matrix(tokens, out_hidden, residual));
+  ASSIGN_OR_RETURN(merged_, arena_.matrix(tokens, out_hidden, backend_->branch_dtype(block.qkv->format)));
   ASSIGN_OR_RETURN(merger_normed_, arena_.activation(tokens, out_hidden, *weights_.merger_gate_up));
   ASSIGN_OR_RETURN(merger_inner_, arena_.activation(tokens, config_.intermediate_size, *weights_.merger_down));
 
@@ -73,6 +73,7 @@ Status VisionTower::grow(int64_t patches, Stream& stream) {
   segments_ = {inputs_ + 1, 1};
   tokens_ = {inputs_ + 2, static_cast<int32_t>(tokens)};
   capacity_ = capacity;
+  // Each picture then sets the capacities of its ops to its own size.
   return stream.reserve_workspace(workspace_bytes());
 }
 
@@ -111,6 +112,8 @@ Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix&
   stream.copy(inputs_, host, input_count_ * sizeof(int32_t));
   stream.copy(pixels_.data, pixels, static_cast<size_t>(patches * pixels_.cols) * dtype_bytes(pixels_.dtype));
   out_ = out;
+  patches_.capacity = host[0];
+  tokens_.capacity = host[2];
   return {};
 }
 
@@ -133,6 +136,7 @@ void VisionTower::embed_patches(Stream& stream) {
   patch_embed_pos(patch_args(), stream);
   rope_table({.tokens = patches_,
               .positions = inputs_ + kRowsOffset,  // rows `row` and `col`: axes 0 and 1
+              .axis_stride = capacity_,
               .inv_freq = inv_freq_,
               .axis = axis_,
               .num_pairs = static_cast<int32_t>(config_.head_dim() / 2),
@@ -174,10 +178,7 @@ void VisionTower::merge(Stream& stream) {
                  stream);
   gate_up_silu({.rows = tokens_, .x = merger_normed_, .weight = weights_.merger_gate_up.get(), .y = merger_inner_},
                stream);
-  // The op's capacity is the tower's; `out` holds just this picture's rows, and no more are written.
-  Matrix out = out_;
-  out.rows = merger_inner_.values.rows;
-  product(*weights_.merger_down, merger_inner_, plain(out));
+  product(*weights_.merger_down, merger_inner_, plain(out_));
 }
 
 AddNormArgs VisionTower::norm_args(const float* weight, bool add_branch) const {

@@ -40,6 +40,7 @@ std::vector<GoldenCase> find_cases() {
 struct BackEnd {
   std::string name;
   bool reference = false;
+  bool cuda = false;
   CpuOptions cpu;
   DType dtype = DType::kF32;
   int32_t max_num_batched_tokens = 512;
@@ -56,7 +57,18 @@ std::vector<BackEnd> back_ends() {
   }
   all.push_back({.name = "cpu_f32_chunks_of_5", .cpu = {.num_threads = 1}, .max_num_batched_tokens = 5});
   all.push_back({.name = "cpu_f32_deferred", .cpu = {.num_threads = 2, .deferred = true}});
+  if (make_cuda_backend({})) {
+    all.push_back({.name = "cuda_f32", .cuda = true});
+    all.push_back({.name = "cuda_bf16", .cuda = true, .dtype = DType::kBF16});
+    all.push_back({.name = "cuda_f32_chunks_of_5", .cuda = true, .max_num_batched_tokens = 5});
+  }
   return all;
+}
+
+// One named skip where there is no device.
+TEST(GoldenOnCuda, HasADevice) {
+  const auto cuda = make_cuda_backend({});
+  if (!cuda) GTEST_SKIP() << cuda.error().message;
 }
 
 // One frame of each patch, [patches, channels 14 14], in the dtype the tower reads.
@@ -98,7 +110,7 @@ TEST_P(GoldenTest, LogitsAndGreedyIdsAreTransformers) {
   if (back_end.reference) {
     backend = make_reference_backend();
   } else {
-    auto made = make_cpu_backend(back_end.cpu);
+    auto made = back_end.cuda ? make_cuda_backend({}) : make_cpu_backend(back_end.cpu);
     ASSERT_TRUE(made) << made.error().message;
     backend = *std::move(made);
   }
@@ -170,7 +182,9 @@ TEST_P(GoldenTest, LogitsAndGreedyIdsAreTransformers) {
 
   if (!grids.empty() && file.find("stage.vision.merger") != nullptr && back_end.dtype == DType::kF32) {
     const auto merger = file.get<float>("stage.vision.merger");
-    EXPECT_LE(relative_error({(*runner)->image_embeddings().row<float>(0), merger.size()}, merger), 1e-4);
+    const auto columns = static_cast<size_t>(config->text.hidden_size);
+    const auto rows = (*runner)->image_embeddings(0, static_cast<int64_t>(merger.size() / columns));
+    EXPECT_LE(relative_error(rows, merger), 1e-4);
   }
 }
 

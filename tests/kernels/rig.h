@@ -24,13 +24,19 @@ constexpr uint8_t kGuard = 0x7f;  // float32 and bfloat16: 3.39e38; int8: 127
 struct Target {
   std::string name;
   CpuOptions options;
+  bool cuda = false;
 };
 std::vector<Target> targets();
+
+// Why the CUDA back end is not among the targets; empty when it is.
+std::string why_no_cuda();
 
 class Rig {
  public:
   Rig() : backend_(make_reference_backend()), stream_(backend_->make_stream()) {}
   explicit Rig(const Target& target);
+  // The reference is plain float32 and has no limits of its own.
+  bool is_cuda() { return backend_->name() == "cuda"; }
   ~Rig();
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;

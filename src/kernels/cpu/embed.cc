@@ -25,6 +25,7 @@ void embed(const EmbedArgs& args, Context& context) {
 void rope_table(const RopeTableArgs& args, Context& context) {
   constexpr float kLargeAngle = 1e6f;  // beyond the range reduction of RowKernels::cos_sin
   constexpr int32_t kPiece = 128;
+  const int64_t axis_stride = args.axis_stride != 0 ? args.axis_stride : args.tokens.capacity;
   constexpr int64_t kSineCost = 4;  // elements of plain work
   const RowKernels& kernels = row_kernels(context.isa);
   for_rows(context, *args.tokens.count, kSineCost * args.num_pairs, [&](int64_t begin, int64_t end) {
@@ -38,7 +39,7 @@ void rope_table(const RopeTableArgs& args, Context& context) {
         for (int32_t i = 0; i < count; ++i) {
           const int64_t axis = args.axis[first + i];
           // The product is rounded to float32 as transformers' is; the angle is then taken as exact.
-          angles[i] = static_cast<float>(args.positions[axis * args.tokens.capacity + t]) * args.inv_freq[first + i];
+          angles[i] = static_cast<float>(args.positions[axis * axis_stride + t]) * args.inv_freq[first + i];
           large |= !(std::fabs(angles[i]) < kLargeAngle);
         }
         if (!large) {

@@ -1,0 +1,199 @@
+#include "kernels/cuda/backend.h"
+
+#include <cuda_runtime.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "base/check.h"
+#include "kernels/cuda/error.h"
+#include "kernels/cuda/kv_cache.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/packed.h"
+#include "kernels/cuda/products.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/cuda/upload.h"
+
+namespace glimpse::cuda {
+
+namespace {
+
+template <auto kOp, typename Args>
+void enqueue(const Args& args, Stream& stream) {
+  kOp(args, cuda_stream(stream));
+}
+
+constexpr OpTable kOps = {
+    .embed = enqueue<cuda::embed, EmbedArgs>,
+    .add_norm = enqueue<cuda::add_norm, AddNormArgs>,
+    .rope_table = enqueue<cuda::rope_table, RopeTableArgs>,
+    .qkv_rope_kv = enqueue<cuda::qkv_rope_kv, QkvRopeKvArgs>,
+    .attention_paged = enqueue<cuda::attention_paged, AttentionPagedArgs>,
+    .attention_varlen = enqueue<cuda::attention_varlen, AttentionVarlenArgs>,
+    .gate_up_silu = enqueue<cuda::gate_up_silu, GateUpSiluArgs>,
+    .linear = enqueue<cuda::linear, LinearArgs>,
+    .layernorm_gelu = enqueue<cuda::layernorm_gelu, LayerNormGeluArgs>,
+    .patch_embed_pos = enqueue<cuda::patch_embed_pos, PatchEmbedPosArgs>,
+    .kv_read = [](const KvCache& kv, int32_t layer, int32_t slot, float* k, float* v,
+                  Stream& stream) { cuda::kv_read(kv, layer, slot, k, v, cuda_stream(stream)); },
+    .qkv_rope_kv_workspace = cuda::qkv_rope_kv_workspace,
+    .attention_paged_workspace = cuda::attention_paged_workspace,
+    .attention_varlen_workspace = cuda::attention_varlen_workspace,
+    .gate_up_silu_workspace = cuda::gate_up_silu_workspace,
+    .linear_workspace = cuda::linear_workspace,
+    .patch_embed_pos_workspace = cuda::patch_embed_pos_workspace,
+};
+
+int allowed_threads() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(int device, const cudaDeviceProp& properties)
+      : device_(device), properties_(properties), uploader_(std::min(16, allowed_threads())) {}
+
+  std::string_view name() const override { return "cuda"; }
+  std::string layout_id() const override {
+    return "cuda-sm" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-1";
+  }
+  DType residual_dtype(WeightFormat) const override { return DType::kF32; }
+  DType branch_dtype(WeightFormat format) const override {
+    return format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+  }
+  bool shares_host_memory() const override { return false; }
+  bool captures_graphs() const override { return true; }
+  DeviceMemory device_memory() const override {
+    DeviceMemory memory;
+    CUDA_CHECK(cudaMemGetInfo(&memory.free, &memory.total));
+    return memory;
+  }
+
+  Result<Buffer> allocate(size_t bytes, MemoryKind kind) override {
+    use_device();
+    void* data = nullptr;
+    const size_t size = std::max<size_t>(bytes, 1);
+    if (kind == MemoryKind::kPinnedHost) {
+      if (cudaMallocHost(&data, size) != cudaSuccess) return out_of_memory(bytes, "pinned host");
+      std::memset(data, 0, size);
+      return Buffer(data, bytes, [](void* p, size_t) { cudaFreeHost(p); });
+    }
+    if (cudaMalloc(&data, size) != cudaSuccess) return out_of_memory(bytes, "device");
+    CUDA_CHECK(cudaMemset(data, 0, size));
+    CUDA_CHECK(cudaStreamSynchronize(nullptr));  // streams of ours do not wait for the default one
+    return Buffer(data, bytes, [](void* p, size_t) { cudaFree(p); });
+  }
+
+  std::unique_ptr<Stream> make_stream() override {
+    use_device();
+    return std::make_unique<CudaStream>(*this, products_, false);
+  }
+  std::unique_ptr<Stream> make_background_stream() override {
+    use_device();
+    return std::make_unique<CudaStream>(*this, products_, true);
+  }
+  std::unique_ptr<Event> make_event() override {
+    use_device();
+    return std::make_unique<CudaEvent>();
+  }
+
+  void fill(void* device, int64_t count, size_t row_bytes, const RowWriter& write) override {
+    use_device();
+    uploader_.run(device, count, row_bytes, write);
+  }
+
+  Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) override {
+    if (spec.format != WeightFormat::kF32 && spec.format != WeightFormat::kBF16) {
+      return Error{ErrorCode::kUnsupported, spec.name + ": this quantisation does not run on CUDA"};
+    }
+    auto linear = std::make_unique<CudaLinear>();
+    linear->rows = spec.rows;
+    linear->cols = spec.cols;
+    linear->format = spec.format;
+    linear->group = spec.group;
+    linear->consumer = spec.consumer;
+    const size_t size = spec.format == WeightFormat::kF32 ? sizeof(float) : sizeof(bf16);
+    ASSIGN_OR_RETURN(linear->weights, allocate(static_cast<size_t>(spec.rows * spec.cols) * size, MemoryKind::kDevice));
+    fill(linear->weights.data(), spec.rows, static_cast<size_t>(spec.cols) * size,
+         [&](int64_t first, int64_t count, std::byte* dst) {
+           if (spec.format == WeightFormat::kF32) {
+             read(first, count, reinterpret_cast<float*>(dst));
+           } else if (read.bf16s) {
+             read.bf16s(first, count, reinterpret_cast<bf16*>(dst));
+           } else {
+             std::vector<float> values(static_cast<size_t>(count * spec.cols));
+             read(first, count, values.data());
+             auto* out = reinterpret_cast<bf16*>(dst);
+             for (const float value : values) *out++ = to_bf16(value);
+           }
+         });
+    if (!spec.bias.empty()) {
+      ASSIGN_OR_RETURN(linear->bias_memory, allocate(spec.bias.size_bytes(), MemoryKind::kDevice));
+      CUDA_CHECK(
+          cudaMemcpy(linear->bias_memory.data(), spec.bias.data(), spec.bias.size_bytes(), cudaMemcpyHostToDevice));
+    }
+    return std::unique_ptr<PackedLinear>(std::move(linear));
+  }
+
+  Result<std::unique_ptr<PackedLinear>> adopt(const LinearSpec& spec, std::span<const std::byte>) override {
+    return Error{ErrorCode::kUnsupported, spec.name + ": CUDA keeps no packed weights on disk"};
+  }
+
+  Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec) override {
+    auto kv = std::make_unique<CudaKv>();
+    kv->spec = spec;
+    kv->block_size = kKvBlockSize;
+    kv->block_bytes = static_cast<int64_t>(kv->part_bytes()) * 2 * spec.num_layers / std::max(spec.num_blocks, 1);
+    ASSIGN_OR_RETURN(kv->memory,
+                     allocate(kv->part_bytes() * 2 * static_cast<size_t>(spec.num_layers), MemoryKind::kDevice));
+    return std::unique_ptr<KvCache>(std::move(kv));
+  }
+
+  const OpTable& ops() const override { return kOps; }
+
+ private:
+  // Every thread that comes here has its own current device.
+  void use_device() const { CUDA_CHECK(cudaSetDevice(device_)); }
+
+  Error out_of_memory(size_t bytes, const char* kind) const {
+    cudaGetLastError();
+    size_t free = 0;
+    size_t total = 0;
+    cudaMemGetInfo(&free, &total);
+    return Error{ErrorCode::kResource, std::string("out of ") + kind + " memory: " + std::to_string(bytes) +
+                                           " bytes wanted, " + std::to_string(free) + " of " + std::to_string(total) +
+                                           " free on the device"};
+  }
+
+  const int device_;
+  const cudaDeviceProp properties_;
+  Products products_;
+  Uploader uploader_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_backend(const CudaOptions& options) {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) {
+    return Error{ErrorCode::kUnsupported, "no CUDA device, or no driver for it"};
+  }
+  if (options.device < 0 || options.device >= count) {
+    return Error{ErrorCode::kUnsupported,
+                 "CUDA device " + std::to_string(options.device) + " of " + std::to_string(count) + " does not exist"};
+  }
+  cudaDeviceProp properties;
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, options.device));
+  cudaError_t error = cudaSetDevice(options.device);
+  if (error == cudaSuccess) error = cudaFree(nullptr);  // makes the context
+  if (error != cudaSuccess) {
+    return Error{ErrorCode::kResource, std::string(properties.name) + " cannot be used: " + cudaGetErrorString(error)};
+  }
+  return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(options.device, properties));
+}
+
+}  // namespace glimpse::cuda

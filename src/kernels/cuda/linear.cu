@@ -1,0 +1,133 @@
+// linear and gate_up_silu: the product, then what follows it.
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/products.h"
+
+namespace glimpse::cuda {
+
+namespace {
+
+// y = epilogue(p + bias), row by row.
+template <typename Y>
+__global__ void finish_kernel(const int32_t* count, const float* product, int64_t n, const float* bias, bool with_gelu,
+                              Y* y, int64_t y_stride) {
+  const int64_t r = blockIdx.y;
+  if (r >= *count) return;
+  const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= n) return;
+  float value = product[r * n + c];
+  if (bias != nullptr) value += bias[c];
+  put(&y[r * y_stride + c], with_gelu ? gelu(value) : value);
+}
+
+// y = silu(g) u with [g | u] = p + bias. kEight: eight columns a thread.
+template <typename P, typename Y, bool kEight>
+__global__ void silu_kernel(const int32_t* count, const P* product, int64_t half, const float* bias, Y* y,
+                            int64_t y_stride) {
+  const int64_t r = blockIdx.y;
+  if (r >= *count) return;
+  const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * (kEight ? 8 : 1);
+  if (c >= half) return;
+  const P* row = product + r * 2 * half;
+  if constexpr (kEight) {
+    float g[8];
+    float u[8];
+    load8(row + c, g);
+    load8(row + half + c, u);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (bias != nullptr) {
+        g[i] += bias[c + i];
+        u[i] += bias[half + c + i];
+      }
+      g[i] = silu(g[i]) * u[i];
+    }
+    store8(y + r * y_stride + c, g);
+  } else {
+    float g = to_f32(row[c]);
+    float u = to_f32(row[half + c]);
+    if (bias != nullptr) {
+      g += bias[c];
+      u += bias[half + c];
+    }
+    put(&y[r * y_stride + c], silu(g) * u);
+  }
+}
+
+// Above so many rows [g | u] is kept in the output's own type: half the traffic of what is then the larger part.
+constexpr int64_t kFloatRows = 64;
+
+DType gate_up_dtype(const GateUpSiluArgs& args) {
+  return args.rows.capacity <= kFloatRows ? DType::kF32 : args.y.values.dtype;
+}
+
+bool is_direct(const LinearArgs& args) {
+  return args.epilogue == Epilogue::kNone && cuda_linear(args.weight).bias() == nullptr;
+}
+
+}  // namespace
+
+void linear(const LinearArgs& args, CudaStream& stream) {
+  const int64_t m = args.rows.capacity;
+  if (m == 0) return;
+  const CudaLinear& weight = cuda_linear(args.weight);
+  if (is_direct(args)) {
+    stream.products().run(weight, args.x.values, m, args.y.values, stream);
+    return;
+  }
+  const Matrix product{stream.workspace<float>(static_cast<size_t>(m * weight.rows)), DType::kF32, m, weight.rows,
+                       weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream);
+  const dim3 grid(static_cast<unsigned>(ceil_div(weight.rows, 256)), static_cast<unsigned>(m));
+  with_type(args.y.values.dtype, [&](auto* out) {
+    using Y = std::remove_pointer_t<decltype(out)>;
+    finish_kernel<Y><<<grid, 256, 0, stream.handle()>>>(args.rows.count, static_cast<const float*>(product.data),
+                                                        weight.rows, weight.bias(), args.epilogue == Epilogue::kGelu,
+                                                        static_cast<Y*>(args.y.values.data), args.y.values.stride);
+  });
+  check_launch();
+}
+
+void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
+  const int64_t m = args.rows.capacity;
+  if (m == 0) return;
+  const CudaLinear& weight = cuda_linear(args.weight);
+  const DType dtype = gate_up_dtype(args);
+  const auto count = static_cast<size_t>(m * weight.rows);
+  const Matrix product{stream.workspace<std::byte>(count * dtype_bytes(dtype)), dtype, m, weight.rows, weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream);
+  const int64_t half = weight.rows / 2;
+  const bool eight = half % 8 == 0 && in_eights(args.y.values);
+  const dim3 grid(static_cast<unsigned>(ceil_div(half, eight ? 256 * 8 : 256)), static_cast<unsigned>(m));
+  with_type(dtype, [&](auto* in) {
+    with_type(args.y.values.dtype, [&](auto* out) {
+      using P = std::remove_pointer_t<decltype(in)>;
+      using Y = std::remove_pointer_t<decltype(out)>;
+      const auto* p = static_cast<const P*>(product.data);
+      auto* y = static_cast<Y*>(args.y.values.data);
+      if (eight) {
+        silu_kernel<P, Y, true>
+            <<<grid, 256, 0, stream.handle()>>>(args.rows.count, p, half, weight.bias(), y, args.y.values.stride);
+      } else {
+        silu_kernel<P, Y, false>
+            <<<grid, 256, 0, stream.handle()>>>(args.rows.count, p, half, weight.bias(), y, args.y.values.stride);
+      }
+    });
+  });
+  check_launch();
+}
+
+size_t linear_workspace(const LinearArgs& args) {
+  return is_direct(args) ? 0 : static_cast<size_t>(args.rows.capacity * args.weight->rows) * sizeof(float);
+}
+
+size_t gate_up_silu_workspace(const GateUpSiluArgs& args) {
+  // Smaller capacities than this one may need more: float32 up to kFloatRows.
+  const int64_t few = std::min<int64_t>(args.rows.capacity, kFloatRows);
+  return static_cast<size_t>(
+      std::max(few * args.weight->rows * static_cast<int64_t>(sizeof(float)),
+               args.rows.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(gate_up_dtype(args)))));
+}
+
+}  // namespace glimpse::cuda

@@ -1,0 +1,202 @@
+// Residual add with RMS norms, and layer norm with GELU. One block a row; statistics in float32.
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/ops.h"
+
+namespace glimpse::cuda {
+
+namespace {
+
+struct NormParams {
+  const int32_t* count;
+  const int32_t* row_idx;
+  void* x;
+  const void* branch;
+  const float* branch_weight;
+  const float* weight;
+  void* y;
+  int64_t x_stride, branch_stride, y_stride;
+  int32_t cols;
+  float eps;
+};
+
+// Rows of up to kThreads * 8 * kVectors columns in registers, everything in pieces of eight.
+template <typename X, typename Branch, typename Y, int kVectors>
+__global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
+  __shared__ float scratch[32];
+  const int64_t r = blockIdx.x;
+  if (r >= *p.count) return;
+  const int64_t source = p.row_idx != nullptr ? p.row_idx[r] : r;
+  X* x_row = static_cast<X*>(p.x) + source * p.x_stride;
+  const int step = static_cast<int>(blockDim.x) * 8;
+  float x[kVectors][8];
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+    if (c < p.cols) load8(x_row + c, x[v]);
+  }
+  if (p.branch != nullptr) {
+    const Branch* branch_row = static_cast<const Branch*>(p.branch) + source * p.branch_stride;
+    float branch[kVectors][8];
+    float sum = 0;
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+      if (c >= p.cols) continue;
+      load8(branch_row + c, branch[v]);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sum += branch[v][i] * branch[v][i];
+    }
+    float scale = 1;
+    if (p.branch_weight != nullptr) {
+      scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+    }
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+      if (c >= p.cols) continue;
+      float weight[8];
+      if (p.branch_weight != nullptr) load8(p.branch_weight + c, weight);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        x[v][i] += p.branch_weight != nullptr ? branch[v][i] * scale * weight[i] : branch[v][i];
+      }
+      store8(x_row + c, x[v]);
+      // What is normed is what was stored.
+      if constexpr (sizeof(X) == 2) load8(x_row + c, x[v]);
+    }
+  }
+  float sum = 0;
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    if (v * step + static_cast<int>(threadIdx.x) * 8 >= p.cols) continue;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) sum += x[v][i] * x[v][i];
+  }
+  const float scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+  Y* y_row = static_cast<Y*>(p.y) + r * p.y_stride;
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+    if (c >= p.cols) continue;
+    float weight[8];
+    load8(p.weight + c, weight);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) weight[i] *= x[v][i] * scale;
+    store8(y_row + c, weight);
+  }
+}
+
+// Any number of columns at any address.
+template <typename X, typename Branch, typename Y>
+__global__ void add_norm_any_kernel(NormParams p) {
+  __shared__ float scratch[32];
+  const int64_t r = blockIdx.x;
+  if (r >= *p.count) return;
+  const int64_t source = p.row_idx != nullptr ? p.row_idx[r] : r;
+  X* x = static_cast<X*>(p.x) + source * p.x_stride;
+  if (p.branch != nullptr) {
+    const Branch* branch = static_cast<const Branch*>(p.branch) + source * p.branch_stride;
+    float sum = 0;
+    for (int c = threadIdx.x; c < p.cols; c += blockDim.x) sum += to_f32(branch[c]) * to_f32(branch[c]);
+    const float scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+    for (int c = threadIdx.x; c < p.cols; c += blockDim.x) {
+      const float value = to_f32(branch[c]);
+      put(&x[c], to_f32(x[c]) + (p.branch_weight != nullptr ? value * scale * p.branch_weight[c] : value));
+    }
+  }
+  float sum = 0;
+  for (int c = threadIdx.x; c < p.cols; c += blockDim.x) sum += to_f32(x[c]) * to_f32(x[c]);
+  const float scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+  Y* y = static_cast<Y*>(p.y) + r * p.y_stride;
+  for (int c = threadIdx.x; c < p.cols; c += blockDim.x) put(&y[c], to_f32(x[c]) * scale * p.weight[c]);
+}
+
+template <typename X, typename Y>
+__global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t x_stride, const float* weight,
+                                      const float* bias, float eps, int32_t cols, Y* y, int64_t y_stride) {
+  __shared__ float scratch[32];
+  const int64_t r = blockIdx.x;
+  if (r >= *count) return;
+  x += r * x_stride;
+  y += r * y_stride;
+  float sum = 0;
+  for (int c = threadIdx.x; c < cols; c += blockDim.x) sum += to_f32(x[c]);
+  const float mean = block_sum(sum, scratch) / static_cast<float>(cols);
+  float squares = 0;
+  for (int c = threadIdx.x; c < cols; c += blockDim.x) {
+    const float centred = to_f32(x[c]) - mean;
+    squares += centred * centred;
+  }
+  const float scale = rsqrtf(block_sum(squares, scratch) / static_cast<float>(cols) + eps);
+  for (int c = threadIdx.x; c < cols; c += blockDim.x) {
+    put(&y[c], gelu((to_f32(x[c]) - mean) * scale * weight[c] + bias[c]));
+  }
+}
+
+template <typename X, typename Branch, typename Y>
+void launch_add_norm(const NormParams& params, int rows, bool eights, cudaStream_t stream) {
+  if (!eights || params.cols > 512 * 8 * 4) {
+    add_norm_any_kernel<X, Branch, Y><<<rows, 256, 0, stream>>>(params);
+    return;
+  }
+  const int pieces = params.cols / 8;
+  const int threads = pieces >= 512 ? 512 : (pieces + 31) / 32 * 32;
+  const int vectors = ceil_div(pieces, threads);
+  if (vectors == 1) {
+    add_norm_kernel<X, Branch, Y, 1><<<rows, threads, 0, stream>>>(params);
+  } else if (vectors == 2) {
+    add_norm_kernel<X, Branch, Y, 2><<<rows, threads, 0, stream>>>(params);
+  } else {
+    add_norm_kernel<X, Branch, Y, 4><<<rows, threads, 0, stream>>>(params);
+  }
+}
+
+bool in_eights(const float* p) {
+  return reinterpret_cast<uintptr_t>(p) % 32 == 0;
+}
+
+}  // namespace
+
+void add_norm(const AddNormArgs& args, CudaStream& stream) {
+  if (args.rows.capacity == 0) return;
+  const NormParams params{.count = args.rows.count,
+                          .row_idx = args.row_idx,
+                          .x = args.x.data,
+                          .branch = args.branch.data,
+                          .branch_weight = args.branch_weight,
+                          .weight = args.weight,
+                          .y = args.y.values.data,
+                          .x_stride = args.x.stride,
+                          .branch_stride = args.branch.stride,
+                          .y_stride = args.y.values.stride,
+                          .cols = static_cast<int32_t>(args.x.cols),
+                          .eps = args.eps};
+  const bool eights = cuda::in_eights(args.x) && cuda::in_eights(args.branch) && cuda::in_eights(args.y.values) &&
+                      in_eights(args.weight) && in_eights(args.branch_weight);
+  with_type(args.x.dtype, [&](auto* x) {
+    with_type(args.branch ? args.branch.dtype : args.x.dtype, [&](auto* branch) {
+      with_type(args.y.values.dtype, [&](auto* y) {
+        launch_add_norm<std::remove_pointer_t<decltype(x)>, std::remove_pointer_t<decltype(branch)>,
+                        std::remove_pointer_t<decltype(y)>>(params, args.rows.capacity, eights, stream.handle());
+      });
+    });
+  });
+  check_launch();
+}
+
+void layernorm_gelu(const LayerNormGeluArgs& args, CudaStream& stream) {
+  if (args.rows.capacity == 0) return;
+  with_type(args.x.dtype, [&](auto* x) {
+    with_type(args.y.values.dtype, [&](auto* y) {
+      using X = std::remove_pointer_t<decltype(x)>;
+      using Y = std::remove_pointer_t<decltype(y)>;
+      layernorm_gelu_kernel<X, Y><<<args.rows.capacity, 512, 0, stream.handle()>>>(
+          args.rows.count, static_cast<const X*>(args.x.data), args.x.stride, args.weight, args.bias, args.eps,
+          static_cast<int32_t>(args.x.cols), static_cast<Y*>(args.y.values.data), args.y.values.stride);
+    });
+  });
+  check_launch();
+}
+
+}  // namespace glimpse::cuda

@@ -1,0 +1,49 @@
+#pragma once
+
+// y[m, rows] = x[m, cols] W^T in float32 sums, without bias: cuBLASLt where alignment allows, a plain kernel elsewhere.
+
+#include <cublasLt.h>
+
+#include <map>
+#include <mutex>
+
+#include "kernels/cuda/packed.h"
+#include "kernels/cuda/stream.h"
+#include "tensor/tensor.h"
+
+namespace glimpse::cuda {
+
+// One per back end, used by all its streams.
+class Products {
+ public:
+  Products();
+  ~Products();
+  Products(const Products&) = delete;
+  Products& operator=(const Products&) = delete;
+
+  // y is float32 or bfloat16. All `m` rows are computed, also those that are padding: they get what their x gives.
+  // The first use of a shape outside of a capture tries several algorithms on the stream and keeps the fastest.
+  void run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
+
+ private:
+  struct Key {
+    int64_t n, k, m_bucket, x_stride, y_stride;
+    DType out;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Choice {
+    cublasLtMatmulAlgo_t algo{};
+    bool tuned = false;
+  };
+
+  void run_blas(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
+
+  cublasLtHandle_t handle_ = nullptr;
+  std::mutex mutex_;
+  std::map<Key, Choice> choices_;
+};
+
+// The plain kernel: float32 or bfloat16 in and out, any shape and alignment.
+void product_any(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, cudaStream_t stream);
+
+}  // namespace glimpse::cuda

@@ -1,0 +1,149 @@
+// The q, k, v product; then bias, rotation, and q to its buffer, k and v to the cache (or all to one buffer).
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/kv_cache.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/products.h"
+
+namespace glimpse::cuda {
+
+namespace {
+
+struct RopeParams {
+  const int32_t* count;
+  const float* bias;
+  const float* cos;
+  const float* sin;
+  const int32_t* slots;
+  int64_t columns;  // of the product
+  int32_t num_heads, num_kv_heads, head_dim, num_pairs;
+  bool interleaved;
+  int64_t q_stride;
+};
+
+// One element pair a thread: of head h, the elements that rotate together, or neighbours behind the rotated part.
+template <typename P, typename Q, typename K, bool kText>
+__global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
+  const int64_t t = blockIdx.x;
+  if (t >= *p.count) return;
+  const int32_t half = p.head_dim / 2;
+  const int32_t pairs = (p.num_heads + 2 * p.num_kv_heads) * half;
+  const P* row = product + t * p.columns;
+  const int32_t slot = kText ? p.slots[t] : 0;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < pairs; i += static_cast<int32_t>(blockDim.x)) {
+    const int32_t head = i / half;
+    const int32_t pair = i % half;
+    const bool rotates = pair < p.num_pairs && head < p.num_heads + p.num_kv_heads;
+    // In the half-split layout the pairs lie num_pairs apart; what does not rotate is taken as neighbours.
+    const bool split = !p.interleaved && pair < p.num_pairs;
+    const int32_t first = split ? pair : 2 * pair;
+    const int32_t second = split ? pair + p.num_pairs : 2 * pair + 1;
+    const int32_t at = head * p.head_dim;
+    float a = to_f32(row[at + first]);
+    float b = to_f32(row[at + second]);
+    if (p.bias != nullptr) {
+      a += p.bias[at + first];
+      b += p.bias[at + second];
+    }
+    if (rotates) {
+      const float cos = p.cos[t * p.num_pairs + pair];
+      const float sin = p.sin[t * p.num_pairs + pair];
+      const float rotated = a * cos - b * sin;
+      b = b * cos + a * sin;
+      a = rotated;
+    }
+    if (!kText || head < p.num_heads) {
+      Q* to = q + t * p.q_stride + at;
+      put(&to[first], a);
+      put(&to[second], b);
+    } else if (slot >= 0) {
+      const bool is_value = head >= p.num_heads + p.num_kv_heads;
+      const int32_t kv_head = head - p.num_heads - (is_value ? p.num_kv_heads : 0);
+      K* to = (is_value ? values : keys) + kv.offset(slot, kv_head);
+      put(&to[first], a);
+      put(&to[second], b);
+    }
+  }
+}
+
+// Above so many rows the product is kept in bfloat16, as the reference implementation keeps it.
+constexpr int64_t kFloatRows = 1024;
+
+DType product_dtype(const QkvRopeKvArgs& args) {
+  return args.tokens.capacity <= kFloatRows || args.weight->format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+}  // namespace
+
+void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
+  const int64_t m = args.tokens.capacity;
+  if (m == 0) return;
+  const CudaLinear& weight = cuda_linear(args.weight);
+  const DType dtype = product_dtype(args);
+  const auto count = static_cast<size_t>(m * weight.rows);
+  const Matrix product{stream.workspace<std::byte>(count * dtype_bytes(dtype)), dtype, m, weight.rows, weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream);
+
+  const Matrix& out = args.qkv ? args.qkv : args.q;
+  const RopeParams params{.count = args.tokens.count,
+                          .bias = weight.bias(),
+                          .cos = args.cos,
+                          .sin = args.sin,
+                          .slots = args.slot_mapping,
+                          .columns = weight.rows,
+                          .num_heads = args.num_heads,
+                          .num_kv_heads = args.num_kv_heads,
+                          .head_dim = args.head_dim,
+                          .num_pairs = args.num_pairs,
+                          .interleaved = args.layout == RopeLayout::kInterleaved,
+                          .q_stride = out.stride};
+  // The half-split layout pairs elements up to 2 num_pairs; the rest are neighbours only if that is even, which it is.
+  const KvLayer kv = args.kv != nullptr ? kv_layer(*args.kv, args.layer) : KvLayer{};
+  const auto rows = static_cast<unsigned>(m);
+  with_type(dtype, [&](auto* in) {
+    with_type(out.dtype, [&](auto* to) {
+      using P = std::remove_pointer_t<decltype(in)>;
+      using Q = std::remove_pointer_t<decltype(to)>;
+      const auto* p = static_cast<const P*>(product.data);
+      auto* q = static_cast<Q*>(out.data);
+      if (args.kv == nullptr) {
+        rope_kv_kernel<P, Q, float, false><<<rows, 256, 0, stream.handle()>>>(params, p, q, nullptr, nullptr, kv);
+        return;
+      }
+      with_type(kv.dtype, [&](auto* stored) {
+        using K = std::remove_pointer_t<decltype(stored)>;
+        rope_kv_kernel<P, Q, K, true>
+            <<<rows, 256, 0, stream.handle()>>>(params, p, q, static_cast<K*>(kv.k), static_cast<K*>(kv.v), kv);
+      });
+    });
+  });
+  check_launch();
+}
+
+size_t qkv_rope_kv_workspace(const QkvRopeKvArgs& args) {
+  const int64_t few = std::min<int64_t>(args.tokens.capacity, kFloatRows);
+  return static_cast<size_t>(
+      std::max(few * args.weight->rows * static_cast<int64_t>(sizeof(float)),
+               args.tokens.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(product_dtype(args)))));
+}
+
+void kv_read(const KvCache& cache, int32_t layer, int32_t slot, float* k, float* v, CudaStream& stream) {
+  const KvLayer kv = kv_layer(cache, layer);
+  const size_t size = dtype_bytes(kv.dtype);
+  std::vector<std::byte> row(static_cast<size_t>(kv.head_dim) * size);
+  stream.synchronize();
+  for (int32_t head = 0; head < kv.num_kv_heads; ++head) {
+    for (const bool is_value : {false, true}) {
+      const auto* from = static_cast<const std::byte*>(is_value ? kv.v : kv.k);
+      CUDA_CHECK(cudaMemcpy(row.data(), from + static_cast<size_t>(kv.offset(slot, head)) * size, row.size(),
+                            cudaMemcpyDeviceToHost));
+      float*& to = is_value ? v : k;
+      for (int32_t d = 0; d < kv.head_dim; ++d) {
+        *to++ = kv.dtype == DType::kF32 ? reinterpret_cast<const float*>(row.data())[d]
+                                        : to_float(reinterpret_cast<const bf16*>(row.data())[d]);
+      }
+    }
+  }
+}
+
+}  // namespace glimpse::cuda
