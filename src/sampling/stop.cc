@@ -26,6 +26,7 @@ StopMatcher::Output StopMatcher::push(std::string_view text) {
   }
   if (found != std::string::npos) {
     output_.assign(pending_, 0, found);
+    matched_.assign(pending_, found, found_end - found);
     pending_.clear();
     stopped_ = true;
     return {output_, true};

@@ -22,11 +22,14 @@ class StopMatcher {
   // What was held back, at the end of a text without a stop string.
   std::string_view finish();
   bool stopped() const { return stopped_; }
+  // The stop string that was found; empty before.
+  const std::string& matched() const { return matched_; }
 
  private:
   std::vector<std::string> stop_;
   std::string pending_;  // may be the beginning of a stop string
   std::string output_;
+  std::string matched_;
   bool stopped_ = false;
 };
 

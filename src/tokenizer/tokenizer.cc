@@ -1,5 +1,6 @@
 #include "tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/check.h"
@@ -181,6 +182,38 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, std::span<
   RETURN_IF_ERROR(encode_between(at, text.size()));
   impl_->pool.give_back(std::move(scratch));
   return ids;
+}
+
+// Words are found from left to right, and where one ends depends on nothing but what it consists of and the character
+// after it, except for white space: a run of it is divided by what follows the run. So the last run of white space and
+// the word before it are open. Bytes of an unfinished character belong to that word or are one themselves.
+Result<std::vector<int32_t>> Tokenizer::encode_stable(std::string_view text,
+                                                      std::span<const ByteRange> untrusted) const {
+  const Impl::Matches matches = impl_->find_added(text, trusted_parts(text.size(), untrusted));
+  const size_t open = matches.empty() ? 0 : matches.back().end;  // what lies behind the last added token
+  size_t word_end = text.size();
+  const auto is_space = [&](size_t end, size_t& begin) {
+    begin = end - 1;
+    while (begin > open && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+    const std::string_view character = text.substr(begin, end - begin);
+    if (character.size() == 1)
+      return std::string_view(" \t\r\n\v\f\x1c\x1d\x1e\x1f").find(character) != std::string_view::npos;
+    return character == "\u00a0" || character == "\u0085" || character == "\u1680" || character == "\u3000" ||
+           (character >= "\u2000" && character <= "\u200a") || character == "\u2028" || character == "\u2029" ||
+           character == "\u202f" || character == "\u205f";
+  };
+  for (size_t begin = 0; word_end > open && is_space(word_end, begin);) word_end = begin;
+  size_t keep = open;
+  if (word_end > open && impl_->splitters.size() == 1 && !impl_->nfc) {
+    std::vector<size_t> ends;
+    RETURN_IF_ERROR(impl_->splitters[0]->split(text.substr(open, word_end - open), ends));
+    if (ends.size() > 1) keep = open + ends[ends.size() - 2];
+  }
+  std::vector<ByteRange> ranges;
+  for (const ByteRange& range : untrusted) {
+    if (range.begin < keep) ranges.push_back({range.begin, std::min(range.end, keep)});
+  }
+  return encode(text.substr(0, keep), ranges);
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextPiece> pieces) const {

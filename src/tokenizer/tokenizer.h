@@ -48,6 +48,9 @@ class Tokenizer {
   Result<std::vector<int32_t>> encode(std::string_view text, std::span<const ByteRange> untrusted = {}) const;
   // The same for the pieces' concatenation.
   Result<std::vector<int32_t>> encode(std::span<const TextPiece> pieces) const;
+  // The ids that encode(text + more) begins with, whatever untrusted text `more` is: those of all words but what the
+  // text's end can still change. Errors: as encode.
+  Result<std::vector<int32_t>> encode_stable(std::string_view text, std::span<const ByteRange> untrusted = {}) const;
   // All of `text` untrusted.
   Result<std::vector<int32_t>> encode_untrusted(std::string_view text) const;
 
