@@ -72,6 +72,10 @@ void linear(const LinearArgs& args, CudaStream& stream) {
   const int64_t m = args.rows.capacity;
   if (m == 0) return;
   const CudaLinear& weight = cuda_linear(args.weight);
+  if (args.epilogue == Epilogue::kNone &&
+      stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream)) {
+    return;
+  }
   if (is_direct(args)) {
     stream.products().run(weight, args.x.values, m, args.y.values, stream);
     return;
@@ -93,6 +97,7 @@ void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
   const int64_t m = args.rows.capacity;
   if (m == 0) return;
   const CudaLinear& weight = cuda_linear(args.weight);
+  if (stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream)) return;
   const DType dtype = gate_up_dtype(args);
   const auto count = static_cast<size_t>(m * weight.rows);
   const Matrix product{stream.workspace<std::byte>(count * dtype_bytes(dtype)), dtype, m, weight.rows, weight.rows};

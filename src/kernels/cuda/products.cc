@@ -103,18 +103,60 @@ cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const vo
   return best;
 }
 
+MatmulWeight matmul_weight(const CudaLinear& weight) {
+  return {.format = MatmulFormat::kBF16,
+          .n = static_cast<int32_t>(weight.rows),
+          .k = static_cast<int32_t>(weight.cols),
+          .data = weight.data<std::byte>()};
+}
+
+MatmulOperands matmul_operands(const Matrix& x, int64_t m, const Matrix& y) {
+  return {.x = x.data,
+          .x_stride = x.stride,
+          .y = y.data,
+          .y_stride = y.stride,
+          .y_f32 = y.dtype == DType::kF32,
+          .rows = static_cast<int32_t>(m)};
+}
+
 }  // namespace
 
 Products::Products() {
   check_blas(cublasLtCreate(&handle_));
+  int device = 0;
+  int major = 0;
+  int minor = 0;
+  CUDA_CHECK(cudaGetDevice(&device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&device_.num_sms, cudaDevAttrMultiProcessorCount, device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  device_.arch = major * 10 + minor;
 }
 
 Products::~Products() {
   cublasLtDestroy(handle_);
 }
 
+bool Products::run_few(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream) {
+  if (!skinny_supports(weight, operands, device_)) return false;
+  CUDA_CHECK(matmul_skinny(weight, operands, device_, stream.handle()));
+  return true;
+}
+
+bool Products::run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y,
+                         CudaStream& stream) {
+  if (weight.format != WeightFormat::kBF16) return false;
+  MatmulWeight packed = matmul_weight(weight);
+  packed.bias = weight.bias();
+  packed.gate_up = weight.consumer == LinearConsumer::kGateUp;
+  MatmulOperands operands = matmul_operands(x, rows.capacity, y);
+  operands.count = rows.count;
+  return run_few(packed, operands, stream);
+}
+
 void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream) {
   if (m == 0) return;
+  if (weight.format == WeightFormat::kBF16 && run_few(matmul_weight(weight), matmul_operands(x, m, y), stream)) return;
   const bool blas =
       weight.format == WeightFormat::kBF16 && weight.cols % 8 == 0 && weight.rows % 8 == 0 && aligned(x) && aligned(y);
   if (blas) {

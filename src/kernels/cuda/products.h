@@ -1,14 +1,17 @@
 #pragma once
 
-// y[m, rows] = x[m, cols] W^T in float32 sums, without bias: cuBLASLt where alignment allows, a plain kernel elsewhere.
+// y[m, rows] = x[m, cols] W^T in float32 sums: own kernels for few rows (matmul.h), cuBLASLt for many where alignment
+// allows, a plain kernel elsewhere.
 
 #include <cublasLt.h>
 
 #include <map>
 #include <mutex>
 
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/packed.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/ops.h"
 #include "tensor/tensor.h"
 
 namespace glimpse::cuda {
@@ -25,6 +28,11 @@ class Products {
   // The first use of a shape outside of a capture tries several algorithms on the stream and keeps the fastest.
   void run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
 
+  // The same with what belongs to the weight in one kernel: its bias, and silu(g) * u for LinearConsumer::kGateUp (then
+  // y has rows / 2 columns). Rows behind the count are not written. False, and nothing was enqueued, where no kernel
+  // does that.
+  bool run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y, CudaStream& stream);
+
  private:
   struct Key {
     int64_t n, k, m_bucket, x_stride, y_stride;
@@ -38,6 +46,9 @@ class Products {
 
   void run_blas(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
 
+  bool run_few(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);
+
+  MatmulDevice device_;
   cublasLtHandle_t handle_ = nullptr;
   std::mutex mutex_;
   std::map<Key, Choice> choices_;

@@ -1,0 +1,506 @@
+#pragma once
+
+// Products of up to 16 rows of x: a stream of the weights, as fast as memory gives them. Private to matmul_skinny*.cu.
+//
+// The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
+// second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
+// accumulators hold. Per pass it walks K in chunks: one warp copies a chunk of each row (512 bytes, int4 with its
+// scales) and of x into a ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64
+// bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being the 16-row operand and rows of
+// x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums are added in order.
+//
+//   W rows ─► ┌ stage 0 ┐┌ stage 1 ┐ … ─► warp 0: bytes 0–63 of each row    ─► acc ┐
+//   x rows ─► └ rows, x ┘└─────────┘      warp 1: bytes 64–127               ─► acc ┼─► + in shared memory ─► epilogue
+//                                         …                                        ┘
+// The ring is filled with weights before griddepcontrol.wait, so a product's first 100 KB per SM arrive while the
+// kernel before it runs. The ring is held under half of an SM's shared memory for that: the next product's CTA has to
+// fit beside this one.
+//
+// For bf16 and fp8 each lane takes 16 contiguous bytes of a row and of x. That permutes the columns inside a 64-byte
+// span against the mma's own order, equally for both operands, so the sum is the same one.
+
+#include <cuda_fp16.h>
+
+#include <algorithm>
+
+#include "kernels/cuda/i4_layout.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_ptx.cuh"
+
+namespace glimpse::cuda {
+
+namespace skinny {
+
+constexpr int kWarps = 8;      // that multiply; one more copies
+constexpr int kProducers = 4;  // warps that copy: one alone cannot issue a copy of 512 bytes often enough
+constexpr int kThreads = (kWarps + kProducers) * 32;
+constexpr int kTiles = 4;               // 16-row tiles of W in a pass
+constexpr int kSpan = 64;               // bytes of a row per warp and chunk
+constexpr int kChunk = kWarps * kSpan;  // bytes of a row per stage, without an int4 header
+// Rows of W in a stage are this far apart: room for an int4 header, and 64 more than a multiple of 128, so that the
+// eight lanes of a quarter-warp (two rows of 64 bytes) read 16-byte words from different banks.
+constexpr int kRowPitch = kChunk + 64;
+
+template <MatmulFormat kFormat>
+struct XLayout {
+  static constexpr int kBytes = kChunk;  // of x per chunk
+  static constexpr int kPitch = kRowPitch;
+};
+template <>
+struct XLayout<MatmulFormat::kI4> {
+  static constexpr int kBytes = i4::kChunk * 2;
+  static constexpr int kPitch = kBytes + 16;  // ldmatrix reads eight rows at once
+};
+
+struct Params {
+  const uint8_t* w;
+  const uint8_t* x;
+  const float* scales;    // kF8
+  const float* x_scales;  // kF8
+  const float* bias;
+  void* y;
+  const int32_t* count;
+  int64_t w_row_bytes;
+  int64_t x_row_bytes;
+  int64_t y_stride;
+  int32_t units;        // output columns: rows of W, or gate/up pairs
+  int32_t rows;         // of x
+  int32_t passes;       // per CTA
+  int32_t pass_units;   // most units of a pass
+  int32_t chunks;       // of K
+  int32_t chunk_bytes;  // of a W row, whole chunk
+  int32_t last_bytes;   // of a W row, last chunk
+  int32_t last_x_bytes;
+  int32_t stages;
+  int32_t stage_bytes;
+  bool zero_points;
+  bool y_f32;
+};
+
+struct Range {
+  int first;
+  int count;
+};
+
+// The units of this CTA in pass `pass`.
+__device__ __forceinline__ Range pass_range(const Params& p, int pass) {
+  const int begin = static_cast<int>(static_cast<int64_t>(blockIdx.x) * p.units / gridDim.x);
+  const int end = static_cast<int>(static_cast<int64_t>(blockIdx.x + 1) * p.units / gridDim.x);
+  const int first = begin + (end - begin) * pass / p.passes;
+  return {first, begin + (end - begin) * (pass + 1) / p.passes - first};
+}
+
+// One of the copying warps. Everything here is the same in all lanes, and one elected lane issues: the copy instruction
+// takes its operands from uniform registers, and a loop over lanes costs 70 cycles a copy.
+template <MatmulFormat kFormat, bool kGateUp>
+struct Producer {
+  const Params& p;
+  uint32_t ring;
+  uint32_t full;
+  int warp;  // 0 .. kProducers - 1
+  bool leader;
+  uint64_t stream_policy;
+  uint64_t keep_policy;
+
+  struct Step {
+    int pass = 0;
+    int chunk = 0;
+    Range range;
+  };
+
+  __device__ void advance(Step& step) const {
+    if (++step.chunk < p.chunks) return;
+    step.chunk = 0;
+    step.range = pass_range(p, ++step.pass);
+  }
+
+  __device__ void copy_rows(uint32_t destination, const uint8_t* source, int rows, uint32_t bytes,
+                            uint32_t barrier) const {
+    destination += warp * kRowPitch;
+    source += warp * p.w_row_bytes;
+    const int64_t step = kProducers * p.w_row_bytes;
+#pragma unroll 4
+    for (int i = warp; i < rows; i += kProducers) {
+      if (leader) ptx::bulk_copy(destination, source, bytes, barrier, stream_policy);
+      destination += kProducers * kRowPitch;
+      source += step;
+    }
+  }
+
+  __device__ void copy_weights(const Step& step, int stage) const {
+    const bool last = step.chunk == p.chunks - 1;
+    const uint32_t bytes = last ? p.last_bytes : p.chunk_bytes;
+    const uint32_t x_bytes = last ? p.last_x_bytes : XLayout<kFormat>::kBytes;
+    const uint32_t barrier = full + 8 * stage;
+    if (warp == 0 && leader) {
+      ptx::barrier_arrive_expect(barrier, (kGateUp ? 2 : 1) * step.range.count * bytes + p.rows * x_bytes);
+    }
+    const uint32_t base = ring + stage * p.stage_bytes;
+    const uint8_t* source =
+        p.w + static_cast<int64_t>(step.chunk) * p.chunk_bytes + static_cast<int64_t>(step.range.first) * p.w_row_bytes;
+    copy_rows(base, source, step.range.count, bytes, barrier);
+    if constexpr (kGateUp) {
+      copy_rows(base + p.pass_units * kRowPitch, source + static_cast<int64_t>(p.units) * p.w_row_bytes,
+                step.range.count, bytes, barrier);
+    }
+  }
+
+  __device__ void copy_x(const Step& step, int stage) const {
+    const uint32_t bytes = step.chunk == p.chunks - 1 ? p.last_x_bytes : XLayout<kFormat>::kBytes;
+    const int first = kProducers - 1 - warp;
+    uint32_t destination =
+        ring + stage * p.stage_bytes + (kGateUp ? 2 : 1) * p.pass_units * kRowPitch + first * XLayout<kFormat>::kPitch;
+    const uint8_t* source = p.x + static_cast<int64_t>(step.chunk) * XLayout<kFormat>::kBytes + first * p.x_row_bytes;
+    for (int r = first; r < p.rows; r += kProducers) {
+      if (leader) ptx::bulk_copy(destination, source, bytes, full + 8 * stage, keep_policy);
+      destination += kProducers * XLayout<kFormat>::kPitch;
+      source += kProducers * p.x_row_bytes;
+    }
+  }
+
+  __device__ void run(uint32_t empty) const {
+    const int total = p.passes * p.chunks;
+    const int fill = min(p.stages, total);
+    Step step{.range = pass_range(p, 0)};
+    Step again = step;
+    for (int i = 0; i < fill; ++i, advance(step)) copy_weights(step, i);
+    ptx::wait_for_previous();
+    for (int i = 0; i < fill; ++i, advance(again)) copy_x(again, i);
+    int stage = 0;
+    uint32_t parity = 0;
+    for (int i = fill; i < total; ++i, advance(step)) {
+      ptx::barrier_wait(empty + 8 * stage, parity);
+      copy_weights(step, stage);
+      copy_x(step, stage);
+      if (++stage == p.stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+  }
+};
+
+// One warp's share of a stage: 64 bytes of each row of W against the rows of x. row[m][h]: where the lane's row of tile
+// m, half h lies in the stage.
+template <MatmulFormat kFormat, int kCols>
+__device__ __forceinline__ void multiply_rows(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
+                                              const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
+                                              int warp, int lane) {
+  const uint32_t at = warp * kSpan + (lane & 3) * 16;
+  uint4 b[kCols];
+#pragma unroll
+  for (int c = 0; c < kCols; ++c) b[c] = ptx::load_shared_16(x + x_row[c] + at);
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    if (m >= tiles) break;
+    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
+    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      if constexpr (kFormat == MatmulFormat::kF8) {
+        ptx::mma_f8(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
+        ptx::mma_f8(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
+      } else {
+        ptx::mma_bf16(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
+        ptx::mma_bf16(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ float load_shared_half(uint32_t address) {
+  uint16_t bits;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(address));
+  return __half2float(__ushort_as_half(bits));
+}
+
+__device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
+  uint32_t value;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(value) : "r"(address));
+  return value;
+}
+
+// The same for int4: the warp's span is group `warp` of the chunk. Nibbles minus zero are exact in bf16, so the group's
+// sum has no rounding but float32's; the scale is applied to that sum.
+template <int kCols>
+__device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
+                                               const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
+                                               int warp, int lane, bool zero_points) {
+  uint32_t b[kCols][4][4];
+#pragma unroll
+  for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], x + x_row[c] + warp * 256 + j * 64);
+  }
+  const uint32_t at = (zero_points ? 32 : 16) + warp * kSpan + (lane & 3) * 16;
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    if (m >= tiles) break;
+    uint32_t zero[2] = {0x43084308u, 0x43084308u};
+    float scale[2];
+    uint4 a[2];
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const uint32_t address = w + row[m][h];
+      a[h] = ptx::load_shared_16(address + at);
+      scale[h] = load_shared_half(address + warp * 2);
+      if (zero_points) zero[h] = 0x43004300u + load_shared_byte(address + 16 + warp) * 0x10001u;
+    }
+    float sum[kCols][4] = {};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      uint32_t value[2][4];
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const uint32_t word = j == 0 ? a[h].x : j == 1 ? a[h].y : j == 2 ? a[h].z : a[h].w;
+#pragma unroll
+        for (int q = 0; q < 4; ++q) value[h][q] = ptx::sub_bf16x2(ptx::nibbles_plus_128(word, q), zero[h]);
+      }
+#pragma unroll
+      for (int c = 0; c < kCols; ++c) {
+        ptx::mma_bf16(sum[c], value[0][0], value[1][0], value[0][1], value[1][1], b[c][j][0], b[c][j][1]);
+        ptx::mma_bf16(sum[c], value[0][2], value[1][2], value[0][3], value[1][3], b[c][j][2], b[c][j][3]);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) acc[m][c][i] += scale[i / 2] * sum[c][i];
+    }
+  }
+}
+
+template <MatmulFormat kFormat, int kCols, bool kGateUp>
+struct Consumer {
+  const Params& p;
+  uint32_t ring;
+  uint32_t full;
+  uint32_t empty;
+  float* sums;  // [kWarps][rows of x][pitch]
+  int warp;
+  int lane;
+
+  // Columns of `sums`: rows of W in a pass, and padding against bank conflicts.
+  static __host__ __device__ int pitch(int pass_units) { return (pass_units * (kGateUp ? 2 : 1) + 15) / 16 * 16 + 4; }
+
+  __device__ void run() const {
+    const int group = lane / 4;
+    uint32_t row[kTiles][2];
+    uint32_t x_row[kCols];
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        // Rows that a pass lacks read a neighbour's; their sums are not used.
+        const int slot = kGateUp ? min(m * 8 + group, p.pass_units - 1) + h * p.pass_units
+                                 : min(m * 16 + h * 8 + group, p.pass_units - 1);
+        row[m][h] = slot * kRowPitch;
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+      const int r = min(c * 8 + (kFormat == MatmulFormat::kI4 ? lane % 8 : group), p.rows - 1);
+      x_row[c] = r * XLayout<kFormat>::kPitch + (kFormat == MatmulFormat::kI4 ? lane / 8 * 16 : 0);
+    }
+    const int last_spans = (p.last_bytes - (p.chunk_bytes - kChunk)) / kSpan;
+    const uint32_t x_at = (kGateUp ? 2 : 1) * p.pass_units * kRowPitch;
+    int stage = 0;
+    uint32_t parity = 0;
+    for (int pass = 0; pass < p.passes; ++pass) {
+      const Range range = pass_range(p, pass);
+      const int tiles = kGateUp ? (range.count + 7) / 8 : (range.count + 15) / 16;
+      float acc[kTiles][kCols][4] = {};
+      for (int chunk = 0; chunk < p.chunks; ++chunk) {
+        ptx::barrier_wait(full + 8 * stage, parity);
+        if (chunk < p.chunks - 1 || warp < last_spans) {
+          const uint32_t w = ring + stage * p.stage_bytes;
+          if constexpr (kFormat == MatmulFormat::kI4) {
+            multiply_group<kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane, p.zero_points);
+          } else {
+            multiply_rows<kFormat, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
+          }
+        }
+        __syncwarp();
+        if (lane == 0) ptx::barrier_arrive(empty + 8 * stage);
+        if (++stage == p.stages) {
+          stage = 0;
+          parity ^= 1;
+        }
+      }
+      add_up(acc, range, tiles);
+    }
+  }
+
+  __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range, int tiles) const {
+    const int columns = pitch(p.pass_units);
+    float* mine = sums + warp * p.rows * columns;
+#pragma unroll
+    for (int m = 0; m < kTiles; ++m) {
+      if (m >= tiles) break;
+#pragma unroll
+      for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int r = c * 8 + (lane % 4) * 2 + i % 2;
+          if (r < p.rows) mine[r * columns + m * 16 + i / 2 * 8 + lane / 4] = acc[m][c][i];
+        }
+      }
+    }
+    ptx::named_barrier(1, kWarps * 32);
+    const int count = p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
+    const int thread = warp * 32 + lane;
+    const int unit = thread % 64;
+    if (unit < range.count) {
+      for (int r = thread / 64; r < count; r += kWarps * 32 / 64) finish(range.first + unit, unit, r, columns);
+    }
+    ptx::named_barrier(1, kWarps * 32);
+  }
+
+  __device__ float total(int row, int r, int columns) const {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) sum += sums[(w * p.rows + r) * columns + row];
+    return sum;
+  }
+
+  __device__ float scaled(float sum, int row, int r) const {
+    if constexpr (kFormat == MatmulFormat::kF8) sum *= p.scales[row] * __ldcg(p.x_scales + r);
+    return p.bias == nullptr ? sum : sum + p.bias[row];
+  }
+
+  __device__ void finish(int unit, int slot, int r, int columns) const {
+    float value;
+    if constexpr (kGateUp) {
+      const int row = slot / 8 * 16 + slot % 8;
+      const float gate = scaled(total(row, r, columns), unit, r);
+      const float up = scaled(total(row + 8, r, columns), unit + p.units, r);
+      value = gate / (1.0f + __expf(-gate)) * up;
+    } else {
+      value = scaled(total(slot, r, columns), unit, r);
+    }
+    const int64_t at = r * p.y_stride + unit;
+    if (p.y_f32) {
+      static_cast<float*>(p.y)[at] = value;
+    } else {
+      static_cast<__nv_bfloat16*>(p.y)[at] = __float2bfloat16_rn(value);
+    }
+  }
+};
+
+// Two of them have to fit on an SM (see above), except where 9 to 16 rows of x need the registers and the ring.
+template <MatmulFormat kFormat, int kCols>
+constexpr int kCtasPerSm = kCols == 2 && kFormat != MatmulFormat::kBF16 ? 1 : 2;
+
+template <MatmulFormat kFormat, int kCols, bool kGateUp>
+__global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(const __grid_constant__ Params p) {
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) uint8_t shared[];
+  __shared__ __align__(8) uint64_t barriers[32];
+  const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);  // uniform, and the compiler knows
+  const int lane = threadIdx.x % 32;
+  const uint32_t ring = ptx::shared_address(shared);
+  const uint32_t full = ptx::shared_address(barriers);
+  const uint32_t empty = full + 16 * 8;
+  ptx::launch_dependents();
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < p.stages; ++i) {
+      ptx::barrier_init(full + 8 * i, 1);
+      ptx::barrier_init(empty + 8 * i, kWarps);
+    }
+    ptx::barrier_init_fence();
+  }
+  __syncthreads();
+  if (warp >= kWarps) {
+    Producer<kFormat, kGateUp>{
+        p, ring, full, warp - kWarps, ptx::elect_one(), ptx::policy_evict_first(), ptx::policy_evict_last()}
+        .run(empty);
+  } else {
+    auto* sums = reinterpret_cast<float*>(shared + p.stages * p.stage_bytes);
+    Consumer<kFormat, kCols, kGateUp>{p, ring, full, empty, sums, warp, lane}.run();
+  }
+#endif
+}
+
+// Shapes and pointers into parameters, shared memory sized, launched with programmatic dependent launch.
+template <MatmulFormat kFormat, int kCols, bool kGateUp>
+cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
+                   cudaStream_t stream) {
+  constexpr int kHalf = 112 << 10;   // of an SM's shared memory, less what the system takes
+  constexpr int kWhole = 226 << 10;  // all of it
+  constexpr int kMinStages = 3;
+  constexpr int kMaxStages = 16;
+  const int element = kFormat == MatmulFormat::kF8 ? 1 : 2;
+  Params p = {};
+  p.w = static_cast<const uint8_t*>(weight.data);
+  p.x = static_cast<const uint8_t*>(operands.x);
+  p.scales = weight.scales;
+  p.x_scales = operands.x_scales;
+  p.bias = weight.bias;
+  p.y = operands.y;
+  p.count = operands.count;
+  p.x_row_bytes = operands.x_stride * element;
+  p.y_stride = operands.y_stride;
+  p.units = kGateUp ? weight.n / 2 : weight.n;
+  p.rows = operands.rows;
+  p.zero_points = weight.zero_points;
+  p.y_f32 = operands.y_f32;
+  const int columns = kFormat == MatmulFormat::kI4 ? i4::kChunk : kChunk / element;  // per chunk
+  p.chunks = (weight.k + columns - 1) / columns;
+  const int last = weight.k - (p.chunks - 1) * columns;
+  p.last_x_bytes = last * element;
+  if constexpr (kFormat == MatmulFormat::kI4) {
+    p.w_row_bytes = i4::row_bytes(weight.k, weight.zero_points);
+    p.chunk_bytes = i4::chunk_bytes(weight.zero_points);
+    p.last_bytes = i4::header_bytes(weight.zero_points) + last / 2;
+  } else {
+    p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
+    p.chunk_bytes = kChunk;
+    p.last_bytes = last * element;
+  }
+  const int grid = std::min(device.num_sms, (p.units + 7) / 8);
+  const int most = (p.units + grid - 1) / grid;  // units of a CTA
+  const int room = kGateUp ? kTiles * 8 : kTiles * 16;
+  p.passes = (most + room - 1) / room;
+  p.pass_units = (most + p.passes - 1) / p.passes;
+  p.stage_bytes = p.pass_units * (kGateUp ? 2 : 1) * kRowPitch + p.rows * XLayout<kFormat>::kPitch;
+  p.stage_bytes = (p.stage_bytes + 127) / 128 * 128;
+  const int sums = kWarps * p.rows * Consumer<kFormat, kCols, kGateUp>::pitch(p.pass_units) * 4;
+  const int budget = std::clamp(sums + kMinStages * p.stage_bytes, kHalf, kWhole);
+  p.stages = std::min((budget - sums) / p.stage_bytes, kMaxStages);
+  const int shared = p.stages * p.stage_bytes + sums;
+  const auto function = kernel<kFormat, kCols, kGateUp>;
+  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kWhole);
+      error != cudaSuccess) {
+    return error;
+  }
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(grid);
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = shared;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, function, p);
+}
+
+template <MatmulFormat kFormat>
+cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
+                       cudaStream_t stream) {
+  if (operands.rows <= 8) {
+    return weight.gate_up ? launch<kFormat, 1, true>(weight, operands, device, stream)
+                          : launch<kFormat, 1, false>(weight, operands, device, stream);
+  }
+  return weight.gate_up ? launch<kFormat, 2, true>(weight, operands, device, stream)
+                        : launch<kFormat, 2, false>(weight, operands, device, stream);
+}
+
+cudaError_t launch_bf16(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
+cudaError_t launch_f8(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
+cudaError_t launch_i4(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
+
+}  // namespace skinny
+
+}  // namespace glimpse::cuda

@@ -1,0 +1,202 @@
+#include "kernels/cuda/pack.h"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
+
+#include "kernels/cuda/i4_layout.h"
+
+namespace glimpse::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+
+__device__ __forceinline__ float load(const void* data, bool f32, int64_t index) {
+  return f32 ? static_cast<const float*>(data)[index]
+             : __bfloat162float(static_cast<const __nv_bfloat16*>(data)[index]);
+}
+
+__device__ __forceinline__ float warp_max(float x) {
+  for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, step));
+  return x;
+}
+
+__device__ __forceinline__ float warp_sum(float x) {
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
+  return x;
+}
+
+// The header of the chunk that holds `group`, in the packed row.
+__device__ uint8_t* chunk_of(void* packed, int64_t row, int group, int k, bool zero_points) {
+  return static_cast<uint8_t*>(packed) + row * i4::row_bytes(k, zero_points) +
+         static_cast<int64_t>(group / i4::kChunkGroups) * i4::chunk_bytes(zero_points);
+}
+
+// Lane l holds columns 4l .. 4l + 3 of a group; the words are made by the lanes 0..15.
+__device__ void store_group(uint8_t* chunk, int group_in_chunk, bool zero_points, const int (&q)[4], int lane) {
+  uint32_t word = 0;
+  for (int c = 0; c < i4::kGroup; ++c) {
+    const int from = c / 4;
+    const int mine = c % 4 == 0 ? q[0] : c % 4 == 1 ? q[1] : c % 4 == 2 ? q[2] : q[3];
+    const auto value = static_cast<uint32_t>(__shfl_sync(0xffffffffu, mine, from));
+    const i4::Place place = i4::place(c);
+    if (place.word == lane) word |= value << place.shift;
+  }
+  auto* words = reinterpret_cast<uint32_t*>(chunk + i4::header_bytes(zero_points) + group_in_chunk * i4::kGroupBytes);
+  if (lane < 16) words[lane] = word;
+}
+
+// A warp per group.
+__global__ void pack_i4_kernel(const StagedRows in, void* packed) {
+  const int groups = in.k / i4::kGroup;
+  const int64_t index = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
+  const int lane = threadIdx.x % 32;
+  if (index >= static_cast<int64_t>(in.rows) * groups) return;
+  const auto r = index / groups;
+  const auto group = static_cast<int>(index % groups);
+  float x[4];
+  float most = 0;
+  for (int i = 0; i < 4; ++i) {
+    x[i] = load(in.data, in.f32, r * in.k + group * i4::kGroup + lane * 4 + i);
+    most = fmaxf(most, fabsf(x[i]));
+  }
+  most = warp_max(most);
+  float best_scale = 0;
+  float best_error = INFINITY;
+  int best[4] = {8, 8, 8, 8};
+  for (int candidate = 0; candidate < 16 && most > 0; ++candidate) {
+    const float scale = __half2float(__float2half_rn(most / 8.0f * (1.0f + 0.0133f * candidate)));
+    if (scale == 0) continue;
+    float error = 0;
+    int q[4];
+    for (int i = 0; i < 4; ++i) {
+      const float rounded = fminf(fmaxf(rintf(x[i] / scale), -8.0f), 7.0f);
+      q[i] = static_cast<int>(rounded) + 8;
+      const float miss = x[i] - rounded * scale;
+      error += miss * miss;
+    }
+    error = warp_sum(error);
+    if (error < best_error) {
+      best_error = error;
+      best_scale = scale;
+      for (int i = 0; i < 4; ++i) best[i] = q[i];
+    }
+  }
+  uint8_t* chunk = chunk_of(packed, in.first_row + r, group, in.k, false);
+  const int in_chunk = group % i4::kChunkGroups;
+  store_group(chunk, in_chunk, false, best, lane);
+  if (lane == 0) {
+    auto* scales = reinterpret_cast<__half*>(chunk);
+    scales[in_chunk] = __float2half_rn(best_scale);
+    if (group == groups - 1) {
+      for (int g = in_chunk + 1; g < i4::kChunkGroups; ++g) scales[g] = __float2half_rn(0);
+    }
+  }
+}
+
+__global__ void pack_i4_values_kernel(const StagedI4 in, void* packed) {
+  const int groups = in.k / i4::kGroup;
+  const int64_t index = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
+  const int lane = threadIdx.x % 32;
+  if (index >= static_cast<int64_t>(in.rows) * groups) return;
+  const auto r = index / groups;
+  const auto group = static_cast<int>(index % groups);
+  const bool zero_points = in.zeros != nullptr;
+  int q[4];
+  for (int i = 0; i < 4; ++i) q[i] = in.values[r * in.k + group * i4::kGroup + lane * 4 + i] & 15;
+  uint8_t* chunk = chunk_of(packed, in.first_row + r, group, in.k, zero_points);
+  const int in_chunk = group % i4::kChunkGroups;
+  store_group(chunk, in_chunk, zero_points, q, lane);
+  if (lane == 0) {
+    auto* scales = reinterpret_cast<uint16_t*>(chunk);
+    scales[in_chunk] = in.scales[index];
+    if (zero_points) chunk[16 + in_chunk] = in.zeros[index] & 15;
+    if (group == groups - 1) {
+      for (int g = in_chunk + 1; g < i4::kChunkGroups; ++g) {
+        scales[g] = 0;
+        if (zero_points) chunk[16 + g] = 0;
+      }
+    }
+    if (zero_points && in_chunk == 0) *reinterpret_cast<uint64_t*>(chunk + 24) = 0;
+  }
+}
+
+// The largest magnitude of a row, by a block.
+template <typename Read>
+__device__ float row_max(int k, Read read) {
+  __shared__ float partial[kThreads / 32];
+  float most = 0;
+  for (int c = threadIdx.x; c < k; c += kThreads) most = fmaxf(most, fabsf(read(c)));
+  most = warp_max(most);
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = most;
+  __syncthreads();
+  most = 0;
+  for (float value : partial) most = fmaxf(most, value);
+  return most;
+}
+
+__global__ void pack_f8_kernel(const StagedRows in, __nv_fp8_e4m3* packed, float* scales) {
+  const int64_t r = blockIdx.x;
+  const auto read = [&](int c) { return load(in.data, in.f32, r * in.k + c); };
+  const float scale = row_max(in.k, read) / 448.0f;
+  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  for (int c = threadIdx.x; c < in.k; c += kThreads) {
+    packed[(in.first_row + r) * in.k + c] = __nv_fp8_e4m3(read(c) * inverse);
+  }
+  if (threadIdx.x == 0) scales[in.first_row + r] = scale;
+}
+
+// A block per row; eight values a thread and step, so that a 4,096-wide row is read twice from L1.
+__global__ void quantize_f8_kernel(const QuantizeF8Args a) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+  const int64_t r = blockIdx.x;
+  if (a.count != nullptr && r >= *a.count) return;
+  const auto* x = static_cast<const __nv_bfloat16*>(a.x) + r * a.x_stride;
+  auto* q = static_cast<__nv_fp8_e4m3*>(a.q) + r * a.q_stride;
+  const float scale = row_max(a.k / 2,
+                              [&](int c) {
+                                const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
+                                return fmaxf(fabsf(pair.x), fabsf(pair.y));
+                              }) /
+                      448.0f;
+  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  for (int c = threadIdx.x; c < a.k / 2; c += kThreads) {
+    const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
+    reinterpret_cast<__nv_fp8x2_e4m3*>(q)[c] = __nv_fp8x2_e4m3(make_float2(pair.x * inverse, pair.y * inverse));
+  }
+  if (threadIdx.x == 0) a.scales[r] = scale;
+}
+
+unsigned blocks(int64_t warps) {
+  return static_cast<unsigned>((warps * 32 + kThreads - 1) / kThreads);
+}
+
+}  // namespace
+
+cudaError_t pack_i4(const StagedRows& rows, void* packed, cudaStream_t stream) {
+  pack_i4_kernel<<<blocks(static_cast<int64_t>(rows.rows) * (rows.k / i4::kGroup)), kThreads, 0, stream>>>(rows,
+                                                                                                           packed);
+  return cudaGetLastError();
+}
+
+cudaError_t pack_i4_values(const StagedI4& rows, void* packed, cudaStream_t stream) {
+  pack_i4_values_kernel<<<blocks(static_cast<int64_t>(rows.rows) * (rows.k / i4::kGroup)), kThreads, 0, stream>>>(
+      rows, packed);
+  return cudaGetLastError();
+}
+
+cudaError_t pack_f8(const StagedRows& rows, void* packed, float* scales, cudaStream_t stream) {
+  pack_f8_kernel<<<rows.rows, kThreads, 0, stream>>>(rows, static_cast<__nv_fp8_e4m3*>(packed), scales);
+  return cudaGetLastError();
+}
+
+cudaError_t quantize_f8(const QuantizeF8Args& args, cudaStream_t stream) {
+  quantize_f8_kernel<<<args.rows, kThreads, 0, stream>>>(args);
+  return cudaGetLastError();
+}
+
+}  // namespace glimpse::cuda

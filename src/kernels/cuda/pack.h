@@ -1,0 +1,53 @@
+#pragma once
+
+// Packing on the device: rows that were copied there become the layouts of the products (matmul.h), and activations
+// become fp8. All functions enqueue on `stream`; all pointers are device memory.
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace glimpse::cuda {
+
+// Rows [first_row, first_row + rows) of a weight of `k` columns, staged tightly.
+struct StagedRows {
+  const void* data = nullptr;  // [rows, k]
+  bool f32 = true;             // else bf16
+  int32_t first_row = 0;
+  int32_t rows = 0;
+  int32_t k = 0;  // a multiple of 128 for int4
+};
+
+// To int4, symmetric, one fp16 scale per 128 columns. Of 16 scales from max|w| / 8 to 1.2 max|w| / 8 the one with the
+// smallest squared error is taken. `packed` is the whole weight (i4_layout.h, without zero points).
+cudaError_t pack_i4(const StagedRows& rows, void* packed, cudaStream_t stream);
+
+// To e4m3 with scales[row] = max|w| / 448. `packed` is the whole weight, [n, k].
+cudaError_t pack_f8(const StagedRows& rows, void* packed, float* scales, cudaStream_t stream);
+
+// Integers of a published checkpoint, as they are: values[r, c] in 0..15, scales and zero points [rows, k / 128].
+struct StagedI4 {
+  const uint8_t* values = nullptr;
+  const uint16_t* scales = nullptr;  // fp16 bits
+  const uint8_t* zeros = nullptr;    // 0..15; null: all 8, and the packed weight has no zero points
+  int32_t first_row = 0;
+  int32_t rows = 0;
+  int32_t k = 0;
+};
+cudaError_t pack_i4_values(const StagedI4& rows, void* packed, cudaStream_t stream);
+
+// Activations for fp8 products: q = round(x / scale), scale = max|x| / 448 per row (a row of zeros has scale 0).
+//   x [rows, k] bf16, q [rows, k] e4m3, scales [rows]; rows at or beyond *count (if given) are not written.
+struct QuantizeF8Args {
+  const void* x = nullptr;
+  int64_t x_stride = 0;
+  void* q = nullptr;
+  int64_t q_stride = 0;
+  float* scales = nullptr;
+  int32_t rows = 0;
+  int32_t k = 0;
+  const int32_t* count = nullptr;
+};
+cudaError_t quantize_f8(const QuantizeF8Args& args, cudaStream_t stream);
+
+}  // namespace glimpse::cuda
