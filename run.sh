@@ -12,7 +12,8 @@ packages=(
   libcli11-dev libfmt-dev                 # command line
   libturbojpeg0-dev libspng-dev libwebp-dev  # pictures
   libutf8proc-dev libpcre2-dev            # text
-  libssl-dev                              # SHA-256
+  libssl-dev                              # SHA-256, TLS
+  libspdlog-dev prometheus-cpp-dev libcurl4-openssl-dev  # log, metrics, pictures behind URLs
 )
 command -v npm >/dev/null || packages+=(nodejs npm)  # builds the chat page
 missing=()

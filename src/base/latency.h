@@ -46,6 +46,14 @@ class LatencyAccount {
   void record(Span span, int64_t begin_ns, int64_t end_ns);
   void finish(int64_t end_ns) { end_ns_ = end_ns; }
 
+  struct Entry {
+    Span span;
+    int64_t begin_ns;
+    int64_t end_ns;
+  };
+  // As recorded, for traces.
+  const std::vector<Entry>& entries() const { return entries_; }
+
   int64_t arrival_ns() const { return arrival_ns_; }
   int64_t total_ns() const { return end_ns_ - arrival_ns_; }
 
@@ -61,12 +69,6 @@ class LatencyAccount {
   json::object to_json() const;
 
  private:
-  struct Entry {
-    Span span;
-    int64_t begin_ns;
-    int64_t end_ns;
-  };
-
   int64_t arrival_ns_;
   int64_t end_ns_;
   std::vector<Entry> entries_;

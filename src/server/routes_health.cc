@@ -1,0 +1,72 @@
+// Health, version, load, metrics, traces: what operators and balancers ask.
+
+#include "server/error_response.h"
+#include "server/service.h"
+
+namespace glimpse {
+
+namespace {
+
+HttpResponse json_response(const json::value& value, int status = 200) {
+  return {.status = status, .body = to_text(value)};
+}
+
+}  // namespace
+
+void add_health_routes(Service& service) {
+  Router& router = service.http.router;
+  const auto get = [&router](std::string path, bool open, std::function<HttpResponse(Exchange&)> answer) {
+    auto handler = [answer = std::move(answer)](Exchange& exchange) -> Task<std::optional<HttpResponse>> {
+      co_return answer(exchange);
+    };
+    router.add({.method = "GET", .pattern = std::move(path), .handler = std::move(handler), .open = open});
+  };
+
+  // Alive: the process answers. Ready: a balancer may send requests.
+  for (const char* path : {"/healthz", "/livez", "/ping"}) {
+    get(path, true, [](Exchange&) { return json_response(json::object{{"status", "ok"}}); });
+  }
+  for (const char* path : {"/health", "/ready", "/readyz"}) {
+    get(path, true, [&service](Exchange&) {
+      if (service.http.draining()) return retry_response(503, "the server is shutting down", 10);
+      return json_response(json::object{{"status", "ok"}});
+    });
+  }
+  get("/version", true,
+      [&service](Exchange&) { return json_response(json::object{{"version", service.options.version}}); });
+  get("/load", false, [&service](Exchange&) {
+    const EngineStats e = service.engine.stats();
+    return json_response(json::object{{"server_load", service.generations.num_active()},
+                                      {"running", e.num_running},
+                                      {"waiting", e.num_waiting},
+                                      {"drafts", e.num_drafts},
+                                      {"blocks", e.num_blocks},
+                                      {"blocks_used", e.num_blocks_used},
+                                      {"blocks_cached", e.num_blocks_cached},
+                                      {"image_rows", e.image_rows},
+                                      {"image_rows_used", e.image_rows_used},
+                                      {"connections", service.http.num_connections()},
+                                      {"first_token_anomaly", service.metrics.first_token_anomaly()}});
+  });
+  get("/metrics", false, [&service](Exchange&) {
+    service.drain_steps();
+    HttpResponse response{.content_type = "text/plain; version=0.0.4; charset=utf-8"};
+    response.body = service.metrics.text({.engine = service.engine.stats(),
+                                          .connections = service.http.num_connections(),
+                                          .file_bytes = service.files.bytes(),
+                                          .file_count = service.files.count(),
+                                          .preparation_waiting = service.preparation.waiting(),
+                                          .pictures_prepared = service.preparation.counters().prepared,
+                                          .picture_hits = service.preparation.counters().hits,
+                                          .steps_lost = service.steps == nullptr ? 0 : service.steps->lost(),
+                                          .draining = service.http.draining()});
+    return response;
+  });
+  get("/v1/traces/{id}", false, [&service](Exchange& exchange) {
+    auto trace = service.traces.chrome_json(exchange.param);
+    if (!trace) return error_response(http_error(404, "there is no such trace, or no longer"));
+    return HttpResponse{.body = *std::move(trace)};
+  });
+}
+
+}  // namespace glimpse

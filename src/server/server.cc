@@ -1,0 +1,84 @@
+#include "server/server.h"
+
+#include "server/log.h"
+#include "server/service.h"
+
+namespace glimpse {
+
+struct Server::Impl {
+  Impl(asio::io_context& io, const ServerOptions& options, const Clock& clock, const ApiModel& model, Engine& engine,
+       StepRing* steps)
+      : service(io, options, clock, model, engine, steps) {}
+
+  // Expiry of files, and the engine's step records before their ring is full.
+  Task<void> housekeeping() {
+    asio::steady_timer timer(service.io);
+    for (int round = 0; !stopped; ++round) {
+      timer.expires_after(std::chrono::milliseconds(100));
+      error_code ignored;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      service.drain_steps();
+      if (round % 50 == 0) service.files.expire();
+    }
+  }
+
+  Service service;
+  bool stopped = false;
+};
+
+Server::Server(asio::io_context& io, const ServerOptions& options, const Clock& clock, const ApiModel& model,
+               Engine& engine, StepRing* steps)
+    : impl_(std::make_unique<Impl>(io, options, clock, model, engine, steps)) {
+  Service& service = impl_->service;
+  service.http.on_answered = [&service](const RequestOutcome& outcome) {
+    service.metrics.count_http(outcome.route, outcome.request->method, outcome.status,
+                               static_cast<double>(outcome.duration_ns) / 1e9);
+    if (!service.options.log_requests) return;
+    log_event(LogLevel::kInfo, "http",
+              {{"request_id", outcome.request->id},
+               {"client", outcome.request->client},
+               {"method", outcome.request->method},
+               {"path", outcome.request->path},
+               {"status", outcome.status},
+               {"ms", static_cast<double>(outcome.duration_ns / 1000) / 1e3}});
+  };
+  add_health_routes(service);
+  add_model_routes(service);
+  add_generation_routes(service);
+}
+
+Server::~Server() {
+  // Threads first: what they work on refers to the rest.
+  impl_->service.text_pool.stop();
+  impl_->service.preparation.stop();
+  impl_->service.fetch.stop();
+}
+
+Status Server::bind() {
+  return impl_->service.http.bind();
+}
+
+void Server::start() {
+  impl_->service.http.start();
+  asio::co_spawn(impl_->service.io, impl_->housekeeping(), asio::detached);
+}
+
+uint16_t Server::port() const {
+  return impl_->service.http.port();
+}
+
+std::string Server::url() const {
+  return impl_->service.http.url();
+}
+
+void Server::drain(std::function<void()> done) {
+  Service& service = impl_->service;
+  const bool again = service.http.draining();
+  const int64_t deadline_ns = service.clock.now_ns() + (again ? 0 : service.options.drain_timeout_ms * 1'000'000);
+  service.http.drain(deadline_ns, [this, done = std::move(done)] {
+    impl_->stopped = true;
+    done();
+  });
+}
+
+}  // namespace glimpse
