@@ -46,13 +46,16 @@ ApiStatus read_thinking(const json::object& body, const ApiModel& model, ChatReq
   if (flag) request.enable_thinking = flag;
   ASSIGN_OR_RETURN(const json::object* thinking, optional_object(body, "thinking"));
   if (thinking != nullptr) {
-    ASSIGN_OR_RETURN(const auto type, optional_string(*thinking, "type", kMaxWordBytes));
-    if (type && *type != "enabled" && *type != "disabled" && *type != "auto") {
-      return invalid_request("thinking.type", "thinking.type must be enabled or disabled, not " + in_quotes(*type, 40));
+    const auto type = optional_string(*thinking, "type", kMaxWordBytes);
+    if (!type) return in_field("thinking", type.error());
+    const std::string word = type->value_or("auto");
+    if (word != "enabled" && word != "disabled" && word != "auto") {
+      return invalid_request("thinking.type", "thinking.type must be enabled or disabled, not " + in_quotes(word, 40));
     }
-    if (type && *type != "auto") request.enable_thinking = *type == "enabled";
-    ASSIGN_OR_RETURN(const auto clear, optional_bool(*thinking, "clear_thinking"));
-    if (clear) request.template_kwargs["clear_thinking"] = *clear;
+    if (word != "auto") request.enable_thinking = word == "enabled";
+    const auto clear = optional_bool(*thinking, "clear_thinking");
+    if (!clear) return in_field("thinking", clear.error());
+    if (clear->has_value()) request.template_kwargs["clear_thinking"] = **clear;
   }
   ASSIGN_OR_RETURN(const json::object* kwargs, optional_object(body, "chat_template_kwargs"));
   if (kwargs == nullptr) return kApiOk;

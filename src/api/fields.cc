@@ -34,6 +34,13 @@ ApiError wrong_type(std::string_view key, std::string_view expected, const json:
 
 }  // namespace
 
+ApiError in_field(std::string_view outer, ApiError error) {
+  const std::string prefix = std::string(outer) + ".";
+  error.param.insert(0, prefix);
+  error.message.insert(0, prefix);
+  return error;
+}
+
 ApiResult<std::optional<int64_t>> optional_int(const json::object& object, std::string_view key, int64_t least,
                                                int64_t most) {
   const json::value* value = find(object, key);

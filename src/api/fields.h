@@ -11,6 +11,9 @@
 
 namespace glimpse {
 
+// The error of a field inside another one: "thinking" and "type" → "thinking.type".
+ApiError in_field(std::string_view outer, ApiError error);
+
 ApiResult<std::optional<int64_t>> optional_int(const json::object& object, std::string_view key, int64_t least,
                                                int64_t most);
 ApiResult<std::optional<double>> optional_number(const json::object& object, std::string_view key);

@@ -139,10 +139,13 @@ ApiStatus read_stream(const json::object& body, GenerationFields& fields) {
   fields.stream = stream.value_or(false);
   ASSIGN_OR_RETURN(const json::object* options, optional_object(body, "stream_options"));
   if (options == nullptr || !fields.stream) return kApiOk;
-  ASSIGN_OR_RETURN(const auto usage, optional_bool(*options, "include_usage"));
-  ASSIGN_OR_RETURN(const auto continuous, optional_bool(*options, "continuous_usage_stats"));
-  fields.include_usage = usage.value_or(false);
-  fields.continuous_usage_stats = fields.include_usage && continuous.value_or(false);
+  for (const auto& [key, flag] : {std::pair{"include_usage", &fields.include_usage},
+                                  std::pair{"continuous_usage_stats", &fields.continuous_usage_stats}}) {
+    const auto value = optional_bool(*options, key);
+    if (!value) return in_field("stream_options", value.error());
+    *flag = value->value_or(false);
+  }
+  fields.continuous_usage_stats = fields.continuous_usage_stats && fields.include_usage;
   return kApiOk;
 }
 

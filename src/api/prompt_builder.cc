@@ -290,6 +290,7 @@ ApiResult<BuiltPrompt> build_text_prompt(const TextOrIds& prompt, const ApiModel
     auto encoded = model.source().tokenizer.encode(*text, untrusted);
     if (!encoded) return to_api_error(encoded.error(), "prompt");
     ids = *std::move(encoded);
+    if (ids.empty()) return invalid_request("prompt", "prompt is empty");
     return finish(std::move(ids), {}, {}, model);
   }
   // Ids are the model's own: no mapping.

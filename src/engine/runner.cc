@@ -20,6 +20,18 @@ std::string_view quantization_name(Quantization quantization) {
   return "?";
 }
 
+// Classes of decode batches: a batch runs as the smallest class that holds it.
+std::vector<int32_t> decode_sizes(const StepLimits& limits) {
+  const int32_t largest = std::min(limits.max_seqs, limits.max_tokens);
+  std::vector<int32_t> sizes;
+  for (int32_t size = 1; size < largest;) {
+    sizes.push_back(size);
+    size += size < 4 ? size : size < 8 ? 4 : size < 32 ? 8 : size < 128 ? 16 : 32;
+  }
+  sizes.push_back(largest);
+  return sizes;
+}
+
 int64_t total_weights(const WeightSource& source, bool vision) {
   int64_t total = 0;
   for (const TensorInfo& tensor : source.tensors()) {
@@ -92,7 +104,37 @@ Status Runner::load_text(Backend& backend) {
     ASSIGN_OR_RETURN(host_logits_, backend.allocate(static_cast<size_t>(logits.rows * logits.stride) * sizeof(float),
                                                     MemoryKind::kPinnedHost));
   }
-  return stream_->reserve_workspace(decoder_->workspace_bytes());
+  RETURN_IF_ERROR(stream_->reserve_workspace(decoder_->workspace_bytes()));
+  return backend.captures_graphs() ? warm_up() : Status();
+}
+
+Status Runner::warm_up() {
+  const StepLimits& limits = inputs_.limits();
+  // All counts are zero: every row is padding.
+  std::fill_n(inputs_.next().counts, 3, 0);
+  inputs_.upload(*stream_);
+  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs; tokens /= 2) {
+    decoder_->forward({tokens, 1, 1}, *stream_);
+  }
+  stream_->synchronize();
+  for (const int32_t size : decode_sizes(limits)) {
+    const StepShape shape{size, size, size};
+    decoder_->forward(shape, *stream_);
+    stream_->synchronize();
+    if (options_.enforce_eager) continue;
+    stream_->begin_capture();
+    decoder_->forward(shape, *stream_);
+    ASSIGN_OR_RETURN(auto graph, stream_->end_capture());
+    captured_.push_back({size, std::move(graph)});
+  }
+  stream_->synchronize();
+  return {};
+}
+
+std::vector<int32_t> Runner::captured_sizes() const {
+  std::vector<int32_t> sizes;
+  for (const CapturedStep& step : captured_) sizes.push_back(step.size);
+  return sizes;
 }
 
 Status Runner::load_vision() {
@@ -141,6 +183,29 @@ std::vector<float> Runner::image_embeddings(int64_t first_row, int64_t rows) {
 }
 
 const float* Runner::run(const Batch& batch) {
+  const int32_t num_logits = enqueue(batch).num_logits;
+  const Matrix& logits = decoder_->logits();
+  if (!backend_->shares_host_memory() && num_logits > 0) {
+    stream_->copy(host_logits_.data(), logits.data, static_cast<size_t>(num_logits * logits.stride) * sizeof(float));
+  }
+  stream_->synchronize();
+  return backend_->shares_host_memory() ? logits.row<float>(0) : host_logits_.as<float>();
+}
+
+StepShape Runner::enqueue(const Batch& batch) {
+  const StepShape shape = stage(batch);
+  inputs_.upload(*stream_);
+  const bool decodes = shape.num_tokens == shape.num_seqs && shape.num_logits == shape.num_seqs;
+  for (const CapturedStep& step : captured_) {
+    if (!decodes || step.size < shape.num_seqs) continue;
+    stream_->launch(*step.graph);
+    return shape;
+  }
+  decoder_->forward(shape, *stream_);
+  return shape;
+}
+
+StepShape Runner::stage(const Batch& batch) {
   const StepLimits& limits = inputs_.limits();
   const StepFields<int32_t>& step = inputs_.next();
   CHECK(batch.entries.size() <= static_cast<size_t>(limits.max_seqs), batch.entries.size(), limits.max_seqs);
@@ -179,14 +244,7 @@ const float* Runner::run(const Batch& batch) {
   step.counts[0] = num_tokens;
   step.counts[1] = num_seqs;
   step.counts[2] = num_logits;
-  inputs_.upload(*stream_);
-  decoder_->forward({num_tokens, num_seqs, num_logits}, *stream_);
-  const Matrix& logits = decoder_->logits();
-  if (!backend_->shares_host_memory() && num_logits > 0) {
-    stream_->copy(host_logits_.data(), logits.data, static_cast<size_t>(num_logits * logits.stride) * sizeof(float));
-  }
-  stream_->synchronize();
-  return backend_->shares_host_memory() ? logits.row<float>(0) : host_logits_.as<float>();
+  return {num_tokens, num_seqs, num_logits};
 }
 
 std::unique_ptr<PackedCache> Runner::open_cache(std::string_view part, Quantization quantization) const {

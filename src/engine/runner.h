@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/batch.h"
@@ -30,9 +31,10 @@ struct RunnerOptions {
   int32_t max_model_len = 8192;                            // tokens of a sequence's context
   int32_t max_num_batched_tokens = 512;                    // of one step
   int32_t max_num_seqs = 1;
-  int64_t num_kv_tokens = 0;  // KV capacity of all sequences together; 0: max_model_len
-  std::string cache_dir;      // where packed quantised weights are kept; empty: nowhere
-  std::string cache_key;      // names the checkpoint's content; empty: nothing is kept
+  int64_t num_kv_tokens = 0;   // KV capacity of all sequences together; 0: max_model_len
+  bool enforce_eager = false;  // no captured steps, where the back end could
+  std::string cache_dir;       // where packed quantised weights are kept; empty: nowhere
+  std::string cache_key;       // names the checkpoint's content; empty: nothing is kept
   std::function<void(const LoadProgress&)> progress;
 };
 
@@ -61,6 +63,17 @@ class Runner {
   const float* run(const Batch& batch);
   int64_t logits_stride() const { return decoder_->logits().stride; }
 
+  // run() in two parts. enqueue() uploads the batch and enqueues its step; the logits are complete when the stream is.
+  // Only one more step may be enqueued before the first is waited for.
+  StepShape enqueue(const Batch& batch);
+  Stream& stream() { return *stream_; }
+  const Matrix& logits() const { return decoder_->logits(); }
+  // What the embedding of a token id -1 - slot reads, [max_num_seqs] in device memory.
+  int32_t* last_ids() const { return last_ids_.as<int32_t>(); }
+  Backend& backend() { return *backend_; }
+  // Sizes of the decode batches that have a captured step.
+  std::vector<int32_t> captured_sizes() const;
+
   // Why the packed weights could not be kept, or empty.
   const std::string& cache_warning() const { return cache_warning_; }
 
@@ -68,6 +81,9 @@ class Runner {
   Runner() = default;
   Status load_text(Backend& backend);
   Status load_vision();
+  // Runs every class of step once, so that later ones allocate and choose nothing, and captures the decode steps.
+  Status warm_up();
+  StepShape stage(const Batch& batch);
   std::unique_ptr<PackedCache> open_cache(std::string_view part, Quantization quantization) const;
   void finish_cache(PackedCache* cache);
 
@@ -82,7 +98,12 @@ class Runner {
   Matrix images_;
   Buffer last_ids_;
   std::unique_ptr<TextDecoder> decoder_;
-  Buffer host_logits_;  // where the host cannot read the device's
+  struct CapturedStep {
+    int32_t size = 0;  // sequences, one token each
+    std::unique_ptr<Graph> graph;
+  };
+  std::vector<CapturedStep> captured_;  // ascending
+  Buffer host_logits_;                  // where the host cannot read the device's
   std::unique_ptr<VisionTower> tower_;
   std::string cache_warning_;
 };

@@ -157,6 +157,15 @@ void patch_embed_pos(const PatchEmbedPosArgs& args, Stream& stream) {
   table(stream).patch_embed_pos(args, stream);
 }
 
+void sample(const SampleArgs& args, Stream& stream) {
+  check_rows(args.rows);
+  CHECK(table(stream).sample != nullptr);
+  check_matrix(args.logits, args.rows.capacity, args.logits.cols);
+  CHECK(args.logits.dtype == DType::kF32, dtype_name(args.logits.dtype));
+  CHECK(args.row_slots != nullptr && args.slots != nullptr && args.last_ids != nullptr && args.ids != nullptr);
+  table(stream).sample(args, stream);
+}
+
 Cost linear_cost(const PackedLinear& weight, int64_t rows) {
   const auto n = static_cast<double>(weight.rows);
   const auto k = static_cast<double>(weight.cols);

@@ -164,6 +164,47 @@ struct PatchEmbedPosArgs {
   Matrix x;  // [patches, hidden] out, residual dtype
 };
 
+// How a slot draws its tokens: device memory, written by the host when the slot is opened (stream order). The meaning
+// is that of the host's sampler, in its order: bias and masked stop ids, penalties, temperature, top_k, top_p, min_p,
+// draw with Philox4x32-10 of (seed, position).
+struct SampleSlot {
+  static constexpr int32_t kMaxBias = 320;
+  static constexpr int32_t kMaxStop = 32;
+
+  float temperature = 0;  // 0: the likeliest
+  int32_t top_k = 0;      // 0: all
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float frequency_penalty = 0;
+  float presence_penalty = 0;
+  int32_t min_tokens = 0;  // stop ids are masked before that position
+  uint64_t seed = 0;
+  uint64_t position = 0;  // tokens drawn; the op counts on
+  int32_t has_penalties = 0;
+  int32_t num_bias = 0;
+  int32_t num_stop = 0;
+  int32_t bias_ids[kMaxBias] = {};  // inside the vocabulary, each once
+  float bias_values[kMaxBias] = {};
+  int32_t stop_ids[kMaxStop] = {};  // inside the vocabulary
+};
+
+// Draws a token for each row whose slot is not -1, writes it to ids[row] and to last_ids[slot], and remembers it.
+// Equal logits go to the lower id; NaN is never drawn.
+struct SampleArgs {
+  // Of a slot's history: a token of the prompt; the rest counts how often it is in the answer, up to the mask.
+  static constexpr uint16_t kInPrompt = 0x8000;
+  static constexpr uint16_t kCountMask = 0x7fff;
+
+  Rows rows;
+  const int32_t* row_slots = nullptr;  // [rows]
+  Matrix logits;                       // [rows, vocab] f32
+  SampleSlot* slots = nullptr;         // [max slots]
+  uint16_t* history = nullptr;         // [max slots, vocab], read where has_penalties
+  int32_t* last_ids = nullptr;         // [max slots]
+  int32_t* ids = nullptr;              // [rows], device or pinned host memory
+};
+
 // One function per op. `workspace` entries give the scratch bytes an op needs at the capacities in its arguments.
 struct OpTable {
   void (*embed)(const EmbedArgs&, Stream&);
@@ -176,6 +217,8 @@ struct OpTable {
   void (*linear)(const LinearArgs&, Stream&);
   void (*layernorm_gelu)(const LayerNormGeluArgs&, Stream&);
   void (*patch_embed_pos)(const PatchEmbedPosArgs&, Stream&);
+  // Null where the host draws.
+  void (*sample)(const SampleArgs&, Stream&) = nullptr;
   // Reads back one token's keys and values of a layer as float32, [num_kv_heads, head_dim] each. For tests.
   void (*kv_read)(const KvCache&, int32_t layer, int32_t slot, float* k, float* v, Stream&);
 
@@ -185,6 +228,7 @@ struct OpTable {
   size_t (*gate_up_silu_workspace)(const GateUpSiluArgs&);
   size_t (*linear_workspace)(const LinearArgs&);
   size_t (*patch_embed_pos_workspace)(const PatchEmbedPosArgs&);
+  size_t (*sample_workspace)(const SampleArgs&) = nullptr;
 };
 
 // The checked entries: shapes are CHECKed, then the stream's back end runs the op.
@@ -198,6 +242,7 @@ void gate_up_silu(const GateUpSiluArgs& args, Stream& stream);
 void linear(const LinearArgs& args, Stream& stream);
 void layernorm_gelu(const LayerNormGeluArgs& args, Stream& stream);
 void patch_embed_pos(const PatchEmbedPosArgs& args, Stream& stream);
+void sample(const SampleArgs& args, Stream& stream);
 
 // Costs at `rows` actual rows (and, for attention, the visible context).
 Cost linear_cost(const PackedLinear& weight, int64_t rows);

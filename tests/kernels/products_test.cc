@@ -1,0 +1,148 @@
+// linear and gate_up_silu through the op table, on every back end, against the reference's float64 sums.
+//
+// Limit of one element: float32 sums of K products in any order are off by at most K 2^-24 sum |w x|, taken twice; a
+// step of the output's dtype; and, where a back end keeps [gate | up] in bfloat16 in between, half a step of those.
+
+#include <cmath>
+#include <cstdio>
+
+#include "kernels/elements.h"
+#include "tests/kernels/rig.h"
+
+namespace glimpse::testing {
+namespace {
+
+struct ProductCase {
+  int64_t m, n, k;
+  WeightFormat format = WeightFormat::kBF16;
+  bool bias = false;
+  bool gated = false;
+  Epilogue epilogue = Epilogue::kNone;
+  DType out = DType::kF32;
+  int64_t padding = 8;  // columns behind each row: 8 keeps rows aligned to vectors, 3 does not
+};
+
+std::string describe(const ProductCase& c) {
+  return std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k) + " format " +
+         std::to_string(static_cast<int>(c.format)) + (c.bias ? " bias" : "") + (c.gated ? " gated" : "") +
+         (c.epilogue == Epilogue::kGelu ? " gelu" : "") + " to " + std::string(dtype_name(c.out)) + " padding " +
+         std::to_string(c.padding);
+}
+
+struct Values {
+  std::vector<float> x, weight, bias;
+};
+
+std::vector<float> run(Rig& rig, const ProductCase& c, const Values& v, DType out) {
+  const auto packed = rig.pack({.name = "product",
+                                .rows = c.n,
+                                .cols = c.k,
+                                .consumer = c.gated ? LinearConsumer::kGateUp : LinearConsumer::kPlain,
+                                .format = c.format,
+                                .bias = v.bias},
+                               v.weight);
+  const int64_t capacity = c.m + 2;
+  std::vector<float> x = v.x;
+  x.resize(static_cast<size_t>(capacity * c.k), 1.0f);
+  const DType in = packed->input_dtype();
+  const Activation input{.values = rig.matrix(in, capacity, c.k, x, c.padding)};
+  const Activation output{.values = rig.matrix(out, capacity, c.gated ? c.n / 2 : c.n, {}, c.padding)};
+  const Rows rows = rig.rows(static_cast<int32_t>(c.m), static_cast<int32_t>(capacity));
+  if (c.gated) {
+    const GateUpSiluArgs args{.rows = rows, .x = input, .weight = packed.get(), .y = output};
+    EXPECT_TRUE(rig.stream().reserve_workspace(rig.ops().gate_up_silu_workspace(args)));
+    gate_up_silu(args, rig.stream());
+  } else {
+    const LinearArgs args{.rows = rows, .x = input, .weight = packed.get(), .epilogue = c.epilogue, .y = output};
+    EXPECT_TRUE(rig.stream().reserve_workspace(rig.ops().linear_workspace(args)));
+    linear(args, rig.stream());
+  }
+  return rig.read(output, c.m);
+}
+
+void check(const ProductCase& c, uint32_t seed) {
+  const DType dtype = c.format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+  const Values v{.x = rounded_to(dtype, normal_values(static_cast<size_t>(c.m * c.k), seed)),
+                 .weight = rounded_to(dtype, normal_values(static_cast<size_t>(c.n * c.k), seed + 1, 0.1f)),
+                 .bias = c.bias ? normal_values(static_cast<size_t>(c.n), seed + 2) : std::vector<float>()};
+  // What each sum is made of, in float64.
+  std::vector<double> sums(static_cast<size_t>(c.m * c.n));
+  std::vector<double> slack(sums.size());
+  for (int64_t r = 0; r < c.m; ++r) {
+    for (int64_t n = 0; n < c.n; ++n) {
+      double sum = c.bias ? v.bias[static_cast<size_t>(n)] : 0;
+      double size = std::fabs(sum);
+      for (int64_t k = 0; k < c.k; ++k) {
+        const double term = double{v.x[static_cast<size_t>(r * c.k + k)]} * v.weight[static_cast<size_t>(n * c.k + k)];
+        sum += term;
+        size += std::fabs(term);
+      }
+      sums[static_cast<size_t>(r * c.n + n)] = sum;
+      slack[static_cast<size_t>(r * c.n + n)] = 2 * 0x1p-24 * static_cast<double>(c.k + 1) * size;
+    }
+  }
+  const int64_t outputs = c.gated ? c.n / 2 : c.n;
+  std::vector<float> expected, limits;
+  for (int64_t r = 0; r < c.m; ++r) {
+    for (int64_t n = 0; n < outputs; ++n) {
+      const auto at = static_cast<size_t>(r * c.n + n);
+      double value = sums[at];
+      double limit = slack[at];
+      if (c.gated) {
+        const auto up = static_cast<size_t>(r * c.n + outputs + n);
+        const double silu = sums[at] / (1 + std::exp(-sums[at]));
+        const double between = dtype == DType::kBF16 ? 0x1p-8 : 0;  // of each of the two
+        value = silu * sums[up];
+        limit = 1.1 * (slack[at] + between * std::fabs(sums[at])) * std::fabs(sums[up]) +
+                std::fabs(silu) * (slack[up] + between * std::fabs(sums[up])) + 0x1p-19 * std::fabs(value);
+      } else if (c.epilogue == Epilogue::kGelu) {
+        value = 0.5 * value * std::erfc(-value * std::sqrt(0.5));
+        limit = 1.13 * limit + 3e-7 * std::fabs(sums[at]);
+      }
+      expected.push_back(static_cast<float>(value));
+      const double step = c.out == DType::kBF16 ? 0x1p-8 : 0x1p-23;
+      limits.push_back(static_cast<float>(limit + step * std::fabs(value) + 1e-30));
+    }
+  }
+  double worst = 0;
+  for (const Target& target : targets()) {
+    Rig rig(target);
+    worst =
+        std::max(worst, expect_close(target.name + " " + describe(c), seed, run(rig, c, v, c.out), expected, limits));
+  }
+  std::printf("%s: at most %.3f of the limit\n", describe(c).c_str(), worst);
+}
+
+TEST(Products, SmallBatches) {
+  uint32_t seed = 1;
+  for (const int64_t m : {1, 2, 3, 4, 5, 8, 9, 15, 16, 17, 33}) {
+    check({.m = m, .n = 136, .k = 512, .out = m % 2 == 0 ? DType::kBF16 : DType::kF32}, seed++);
+    check({.m = m, .n = 272, .k = 256, .gated = true, .out = DType::kBF16}, seed++);
+  }
+}
+
+TEST(Products, OddShapesAndAddresses) {
+  uint32_t seed = 100;
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBF16}) {
+    for (const int64_t n : {1, 7, 64, 130}) {
+      for (const int64_t k : {1, 31, 64, 129}) {
+        check({.m = 3, .n = n, .k = k, .format = format, .bias = n % 2 == 0, .padding = 3}, seed++);
+      }
+    }
+    check({.m = 70, .n = 66, .k = 65, .format = format, .bias = true, .padding = 3}, seed++);
+    check({.m = 5, .n = 66, .k = 40, .format = format, .bias = true, .gated = true, .padding = 3}, seed++);
+  }
+}
+
+TEST(Products, LargeBatchesAndEpilogues) {
+  uint32_t seed = 200;
+  for (const bool bias : {false, true}) {
+    check({.m = 130, .n = 256, .k = 384, .bias = bias, .out = DType::kBF16}, seed++);
+    check({.m = 257, .n = 128, .k = 64, .bias = bias, .epilogue = Epilogue::kGelu, .out = DType::kBF16}, seed++);
+    check({.m = 129, .n = 512, .k = 128, .bias = bias, .gated = true, .out = DType::kBF16}, seed++);
+    check({.m = 64, .n = 64, .k = 4096, .bias = bias}, seed++);
+  }
+}
+
+}  // namespace
+}  // namespace glimpse::testing

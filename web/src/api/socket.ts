@@ -1,0 +1,200 @@
+// The one connection to the server. Requests are told apart by ids; it reconnects by itself, and what was under way is
+// then told that it is lost (a picture is sent again by its owner, an answer is not).
+
+import { ClockSync } from './clock';
+import { apiError, ApiError } from './errors';
+import { parseEvent, type ClientMessage, type ServerEvent } from './protocol';
+
+export type SocketState = 'connecting' | 'open' | 'closed' | 'refused'; // refused: the API key is missing or wrong
+
+export interface Handler {
+  event(event: ServerEvent, at: number): void; // `at`: performance.now() of its arrival
+  failed(error: ApiError): void; // nothing more will come
+}
+
+export interface SocketOptions {
+  url: string;
+  apiKey: () => string;
+  onState: (state: SocketState) => void;
+}
+
+const SLICE_BYTES = 64 * 1024;
+const HIGH_WATER_BYTES = 1024 * 1024; // more than this in the browser's buffer, and cancelling would come too late
+const PROGRESS_MS = 30;
+const RETRY_MS = [250, 500, 1000, 2000, 4000];
+const PING_MS = 15_000;
+const UNAUTHORIZED = 4401;
+
+export class Socket {
+  readonly clock = new ClockSync();
+  readonly #options: SocketOptions;
+  #socket: WebSocket | null = null;
+  #state: SocketState = 'closed';
+  #handlers = new Map<string, Handler>();
+  #attempt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #pings: ReturnType<typeof setInterval> | undefined;
+  #upload: Promise<void> = Promise.resolve(); // binary frames belong to the picture announced last: one at a time
+  #nextId = 1;
+
+  constructor(options: SocketOptions) {
+    this.#options = options;
+  }
+
+  get state(): SocketState {
+    return this.#state;
+  }
+
+  newId(prefix: string): string {
+    return `${prefix}${this.#nextId++}`;
+  }
+
+  // Connects, or connects again at once (new key, the network is back).
+  connect(): void {
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#setState('connecting');
+    const socket = new WebSocket(this.#options.url);
+    socket.binaryType = 'arraybuffer';
+    this.#socket = socket;
+    socket.onopen = () => {
+      const key = this.#options.apiKey();
+      if (key) this.#transmit({ type: 'auth', api_key: key });
+      this.clock.reset(); // it may be another server process
+      this.#attempt = 0;
+      this.#setState('open');
+      for (let i = 0; i < 5; ++i) setTimeout(() => this.#ping(), i * 40);
+      this.#pings = setInterval(() => this.#ping(), PING_MS);
+    };
+    socket.onmessage = (message) => this.#receive(message);
+    socket.onclose = (event) => this.#closed(socket, event.code);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#setState('closed');
+  }
+
+  // Sends a request whose events go to `handler` until release(). False if there is no connection.
+  send(message: ClientMessage & { id: string }, handler: Handler): boolean {
+    if (!this.#transmit(message)) return false;
+    this.#handlers.set(message.id, handler);
+    return true;
+  }
+
+  // The request is over: later events of it are ignored.
+  release(id: string): void {
+    this.#handlers.delete(id);
+  }
+
+  cancel(id: string): void {
+    this.#transmit({ type: 'cancel', id });
+  }
+
+  // Sends a picture. `onProgress` gets the bytes that have left the browser; `onBegin` the time of the first one.
+  sendPicture(
+    picture: { id: string; bytes: ArrayBuffer; contentType: string; name: string },
+    handler: Handler & { begin(at: number): void; progress(bytes: number): void },
+  ): void {
+    const turn = async () => {
+      const { id, bytes, contentType, name } = picture;
+      const announced = this.send(
+        { type: 'picture', id, bytes: bytes.byteLength, content_type: contentType, filename: name },
+        handler,
+      );
+      if (!announced) {
+        handler.failed(new ApiError('offline'));
+        return;
+      }
+      handler.begin(performance.now());
+      await this.#transmitBytes(id, bytes, (sent) => handler.progress(sent));
+    };
+    this.#upload = this.#upload.then(turn, turn);
+  }
+
+  async #transmitBytes(id: string, bytes: ArrayBuffer, progress: (sent: number) => void): Promise<void> {
+    const socket = this.#socket;
+    const wait = () => new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
+    for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
+      while (socket && socket.bufferedAmount > HIGH_WATER_BYTES && socket.readyState === WebSocket.OPEN) {
+        progress(Math.max(0, at - socket.bufferedAmount));
+        await wait();
+      }
+      if (socket?.readyState !== WebSocket.OPEN || !this.#handlers.has(id)) return;
+      socket.send(new Uint8Array(bytes, at, Math.min(SLICE_BYTES, bytes.byteLength - at)));
+    }
+    while (socket && socket.bufferedAmount > 0 && socket.readyState === WebSocket.OPEN) {
+      progress(Math.max(0, bytes.byteLength - socket.bufferedAmount));
+      await wait();
+    }
+    progress(bytes.byteLength);
+  }
+
+  #transmit(message: ClientMessage): boolean {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  #receive(message: MessageEvent): void {
+    const at = performance.now();
+    if (typeof message.data !== 'string') return;
+    const event = parseEvent(message.data);
+    if (!event) return;
+    if (event.type === 'pong') {
+      this.clock.sample(event.client_ms, event.server_ms, at);
+      return;
+    }
+    const handler = event.id === undefined ? undefined : this.#handlers.get(event.id);
+    if (event.type !== 'error') {
+      handler?.event(event, at);
+      return;
+    }
+    const error = apiError(event.error, event.error.status);
+    if (handler) {
+      this.#handlers.delete(event.id!);
+      handler.failed(error);
+    } else if (error.kind === 'key') {
+      this.#refuse();
+    }
+  }
+
+  #ping(): void {
+    const at = performance.now();
+    this.#transmit({ type: 'ping', id: 'clock', client_ms: at });
+  }
+
+  #closed(socket: WebSocket, code: number): void {
+    if (socket !== this.#socket) return;
+    if (code === UNAUTHORIZED) {
+      this.#refuse();
+      return;
+    }
+    this.#drop();
+    this.#setState('closed');
+    const wait = RETRY_MS[Math.min(this.#attempt++, RETRY_MS.length - 1)]!;
+    this.#timer = setTimeout(() => this.connect(), wait);
+  }
+
+  #refuse(): void {
+    this.#drop(new ApiError('key'));
+    this.#setState('refused');
+  }
+
+  // Forgets the connection; everything under way on it has failed.
+  #drop(error = new ApiError('interrupted')): void {
+    clearInterval(this.#pings);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket && socket.readyState <= WebSocket.OPEN) socket.close();
+    const handlers = [...this.#handlers.values()];
+    this.#handlers.clear();
+    for (const handler of handlers) handler.failed(error);
+  }
+
+  #setState(state: SocketState): void {
+    this.#state = state;
+    this.#options.onState(state);
+  }
+}

@@ -1,0 +1,246 @@
+// One picture from choice to "the model has seen it". Work on it starts when it is chosen: its bytes are sent as they are
+// while the reader is still typing.
+
+import type { PictureTimes } from '../account/account';
+import { afterPaint } from '../answer/paint';
+import { ApiError } from '../api/errors';
+import type { ServerEvent } from '../api/protocol';
+import type { Socket } from '../api/socket';
+import type { PictureRecord } from '../chat/conversation';
+import { planShrink, type UploadSpeed } from './shrink';
+import type { ShrinkReply, ShrinkRequest } from './shrink.worker';
+
+export type PictureState =
+  | 'reading' // from the disk
+  | 'shrinking'
+  | 'waiting' // for a connection
+  | 'sending'
+  | 'received'
+  | 'decoded' // the vision tower is at work
+  | 'ready'
+  | 'failed';
+
+// What a picture needs to know of the rest of the page.
+export interface PictureContext {
+  socket: Socket;
+  speed: UploadSpeed;
+  maxBytes: () => number;
+  maxPixels: () => number | null;
+}
+
+export class Picture {
+  readonly id: string;
+  readonly name: string;
+  readonly url: string; // object URL of the original
+  state: PictureState = $state('reading');
+  progress = $state(0); // share of the bytes sent
+  cached = $state(false); // the server had seen it before
+  error: ApiError | null = $state(null);
+  width = $state(0); // as the server (or, before, the browser) reads it
+  height = $state(0);
+  fileId = ''; // the server's name for it, once received
+  readonly times: PictureTimes;
+  readonly #original: Blob;
+  readonly #context: PictureContext;
+  #requestId = '';
+  #heard = 0; // the server's last event about it
+  #received!: Promise<void>;
+  #resolve!: () => void;
+  #reject!: (error: ApiError) => void;
+
+  constructor(id: string, blob: Blob, name: string, context: PictureContext, picked = performance.now()) {
+    this.id = id;
+    this.name = name;
+    this.#original = blob;
+    this.#context = context;
+    this.url = URL.createObjectURL(blob);
+    this.times = {
+      name,
+      pickBegin: picked,
+      pickEnd: picked,
+      uploadBegin: NaN,
+      uploadEnd: NaN,
+      bytes: blob.size,
+      originalBytes: blob.size,
+      shrunk: null,
+      cached: false,
+      server: [],
+    };
+    this.#newPromise();
+  }
+
+  get blob(): Blob {
+    return this.#original;
+  }
+
+  record(): PictureRecord {
+    return { id: this.id, name: this.name, width: this.width, height: this.height };
+  }
+
+  // The thumbnail is in the document: notes when it is painted.
+  shown(width: number, height: number): void {
+    this.width ||= width;
+    this.height ||= height;
+    if (this.times.pickEnd > this.times.pickBegin) return;
+    afterPaint((painted) => (this.times.pickEnd = painted));
+  }
+
+  // Resolves when the server has it; rejects with an ApiError.
+  received(): Promise<void> {
+    return this.#received;
+  }
+
+  // Sends it; again after a lost connection or when the server has forgotten it.
+  async send(): Promise<void> {
+    if (this.state === 'failed' || this.fileId !== '') this.#newPromise();
+    this.error = null;
+    this.fileId = '';
+    this.progress = 0;
+    if (this.#context.socket.state !== 'open') {
+      this.state = 'waiting'; // resume() sends it
+      return;
+    }
+    try {
+      const blob = await this.#toSend();
+      const bytes = await blob.arrayBuffer();
+      if (bytes.byteLength === 0) throw new ApiError('picture');
+      this.times.bytes = bytes.byteLength;
+      this.#transmit(bytes, blob.type);
+    } catch (error) {
+      this.#fail(error instanceof ApiError ? error : new ApiError('picture', String(error)));
+    }
+  }
+
+  // The connection is back.
+  resume(): void {
+    if (this.state === 'waiting') void this.send();
+  }
+
+  // Taken out of the question: what is under way is given up.
+  discard(): void {
+    this.#context.socket.release(this.#requestId);
+    if (this.state !== 'ready' && this.#requestId) this.#context.socket.cancel(this.#requestId);
+    URL.revokeObjectURL(this.url);
+  }
+
+  #transmit(bytes: ArrayBuffer, contentType: string): void {
+    const { socket } = this.#context;
+    this.#requestId = socket.newId('p');
+    this.state = 'sending';
+    this.times.server = [];
+    socket.sendPicture(
+      { id: this.#requestId, bytes, contentType, name: this.name },
+      {
+        begin: (at) => (this.times.uploadBegin = at),
+        progress: (sent) => (this.progress = sent / bytes.byteLength),
+        event: (event, at) => this.#event(event, at),
+        failed: (error) => this.#failed(error),
+      },
+    );
+  }
+
+  #event(event: ServerEvent, at: number): void {
+    switch (event.type) {
+      case 'received':
+        this.fileId = event.file_id;
+        this.times.uploadEnd = at;
+        this.#heard = at;
+        this.#context.speed.measured(this.times.bytes, at - this.times.uploadBegin);
+        this.progress = 1;
+        if (this.state === 'sending') this.state = 'received';
+        this.#resolve();
+        break;
+      case 'decoded':
+        this.width = event.width;
+        this.height = event.height;
+        this.#tell('decode_image', event, at);
+        if (this.state !== 'ready') this.state = 'decoded';
+        break;
+      case 'encoded':
+        this.#tell('vision', event, at);
+        this.cached = event.cached ?? false;
+        this.times.cached = this.cached;
+        this.state = 'ready';
+        this.#context.socket.release(this.#requestId);
+        break;
+    }
+  }
+
+  // An event says that a piece of work ended, and how long it took.
+  #tell(name: string, event: { duration_ms?: number; server_ms?: number; cached?: boolean }, at: number): void {
+    this.times.server.push({
+      name,
+      endServer: event.server_ms ?? null,
+      endPage: at,
+      duration: event.duration_ms ?? at - this.#heard,
+      cached: event.cached ?? false,
+    });
+    this.#heard = at;
+  }
+
+  #failed(error: ApiError): void {
+    if (error.kind === 'interrupted' || error.kind === 'offline') {
+      // Not its fault: it is sent again when the connection is back.
+      if (this.fileId !== '') this.#newPromise();
+      this.fileId = '';
+      this.state = 'waiting';
+      return;
+    }
+    this.#fail(error);
+  }
+
+  #fail(error: ApiError): void {
+    this.error = error;
+    this.state = 'failed';
+    this.#reject(error);
+  }
+
+  #newPromise(): void {
+    this.#received = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#received.catch(() => {}); // whoever asks for it gets the error; nobody has to
+  }
+
+  // The original, or a smaller version where the rules of shrink.ts ask for one.
+  async #toSend(): Promise<Blob> {
+    const { maxBytes, maxPixels, speed } = this.#context;
+    const cheap = speed.bytesPerMs === null || this.#original.size <= speed.bytesPerMs * 300;
+    if (this.#original.size <= maxBytes() && cheap) return this.#original;
+    const size = await sizeOf(this.url);
+    const plan = planShrink({
+      bytes: this.#original.size,
+      width: size.width,
+      height: size.height,
+      maxBytes: maxBytes(),
+      bytesPerMs: speed.bytesPerMs,
+      maxPixels: maxPixels(),
+    });
+    if (!plan) return this.#original;
+    this.state = 'shrinking';
+    const blob = await shrink({ blob: this.#original, width: plan.width, height: plan.height });
+    if (blob.size >= this.#original.size) return this.#original;
+    this.times.shrunk = plan.reason;
+    return blob;
+  }
+}
+
+async function sizeOf(url: string): Promise<{ width: number; height: number }> {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return { width: image.naturalWidth, height: image.naturalHeight };
+}
+
+function shrink(request: ShrinkRequest): Promise<Blob> {
+  const worker = new Worker(new URL('./shrink.worker.ts', import.meta.url), { type: 'module' });
+  return new Promise<Blob>((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<ShrinkReply>) => {
+      if ('blob' in data) resolve(data.blob);
+      else reject(new ApiError('picture', data.error));
+    };
+    worker.onerror = () => reject(new ApiError('picture'));
+    worker.postMessage(request);
+  }).finally(() => worker.terminate());
+}
