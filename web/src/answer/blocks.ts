@@ -40,19 +40,20 @@ export class BlockStream {
   #tail = ''; // source of the open block
 
   push(text: string): Blocks {
-    this.#tail += text;
+    this.#tail += text.replaceAll('\r', ''); // as the parser does: it counts what it has read
     const fence = this.#openFence();
     if (fence) return { final: [], open: fence };
 
     const tokens = marked.lexer(this.#tail);
-    let last = tokens.length - 1;
-    while (last > 0 && tokens[last]!.type === 'space') --last; // blank lines may yet continue the block before them
-    const final = tokens.slice(0, last).filter((token) => token.type !== 'space');
-    const html = final.map((token) => this.#html(token, tokens.links));
-    this.#tail = tokens.slice(Math.max(0, last)).map((token) => token.raw).join('');
-    const open = tokens[last];
-    if (!open) return { final: html, open: { kind: 'html', html: '' } };
-    return { final: html, open: this.#openFence() ?? { kind: 'html', html: this.#html(open, tokens.links) } };
+    const first = firstOpen(tokens);
+    const html = (some: Token[]) => some.map((token) => htmlOf(token, tokens.links));
+    const final = tokens.slice(0, first);
+    // A list's raw text lacks the blank lines at its end: those stay in the tail, where they mean nothing.
+    this.#tail = this.#tail.slice(final.reduce((length, { raw }) => length + raw.length, 0));
+    return {
+      final: html(final.filter((token) => token.type !== 'space')),
+      open: this.#openFence() ?? { kind: 'html', html: html(tokens.slice(first)).join('') },
+    };
   }
 
   // The answer is complete: the HTML of what was open.
@@ -62,13 +63,9 @@ export class BlockStream {
     return html;
   }
 
-  #html(token: Token, links: TokensList['links']): string {
-    const list = Object.assign([token], { links });
-    return marked.parser(list);
-  }
-
   // The tail as an unclosed fence, if it is one from its first character on.
   #openFence(): OpenBlock | null {
+    this.#tail = this.#tail.replace(/^\n+/, '');
     const head = OPEN_FENCE.exec(this.#tail);
     if (!head) return null;
     const body = this.#tail.slice(head[0].length);
@@ -77,6 +74,22 @@ export class BlockStream {
     if (closing.test(body)) return null;
     return { kind: 'code', language: languageOf(head[2]!), text: body };
   }
+}
+
+// A line that may yet become something else: "2" an item of the list before it, "-" likewise, "`" a fence.
+const UNDECIDED = /^\s*(?:\d{1,9}[.)]?|[-+*>#|`~=_:$\\]*)[ \t]*$/;
+
+// The first block that can still change: the last one, since blank lines may yet continue it, and the one before it as long
+// as the last one is an undecided line.
+function firstOpen(tokens: Token[]): number {
+  const blocks = tokens.flatMap((token, index) => (token.type === 'space' ? [] : [index]));
+  const last = blocks[blocks.length - 1];
+  if (last === undefined) return 0;
+  return UNDECIDED.test(tokens[last]!.raw) ? (blocks[blocks.length - 2] ?? last) : last;
+}
+
+function htmlOf(token: Token, links: TokensList['links']): string {
+  return marked.parser(Object.assign([token], { links }));
 }
 
 export function languageOf(info: string): string {

@@ -17,7 +17,6 @@ export const en = {
   'app.export.markdown': 'Export as Markdown',
   'app.close': 'Close',
   'app.untitled': 'New chat',
-  'app.ago.now': 'just now',
 
   'state.connecting': 'Connecting…',
   'state.open': 'Connected',

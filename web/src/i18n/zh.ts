@@ -18,7 +18,6 @@ export const zh: Words = {
   'app.export.markdown': '导出为 Markdown',
   'app.close': '关闭',
   'app.untitled': '新对话',
-  'app.ago.now': '刚刚',
 
   'state.connecting': '正在连接…',
   'state.open': '已连接',
