@@ -41,9 +41,8 @@ const StaticFile* find_static_file(std::string_view path) {
 }
 
 std::string_view page_security_policy() {
-  // style-src allows style attributes: formulas and charts position their parts with them; there is no inline <style>.
   // blob: is how the page shows a picture that was chosen but not uploaded, and reads it in its worker.
-  return "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
+  return "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
          "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
          "form-action 'none'; frame-ancestors 'none'";
 }

@@ -2,7 +2,7 @@
 // the server's trace (/v1/traces/{id}, engine steps included) another, on one clock.
 
 import type { ServerLatency } from '../api/types';
-import type { PageTimes } from './account';
+import { arrivalOnPage, type PageTimes } from './account';
 import { waterfallRows } from './waterfall';
 
 export interface TraceEvent {
@@ -45,14 +45,14 @@ export function buildTrace(times: PageTimes, latency: ServerLatency | null, serv
       });
     }
   });
-  if (server) events.push(...shifted(server, times));
+  if (server) events.push(...shifted(server, times, latency));
   else events.push({ name: 'process_name', ph: 'M', pid: PAGE + 1, tid: 0, args: { name: 'server' } });
   return { traceEvents: events, displayTimeUnit: 'ms' };
 }
 
-// The server's trace counts from its own clock's zero; moved so that zero is Enter. Without a common clock it is left.
-function shifted(server: Trace, times: PageTimes): TraceEvent[] {
+// The server's trace counts from the request's arrival; moved so that zero is Enter.
+function shifted(server: Trace, times: PageTimes, latency: ServerLatency | null): TraceEvent[] {
   if (!Array.isArray(server.traceEvents)) return [];
-  const shift = times.clockOffset === null ? 0 : (times.clockOffset - times.enter) * 1000;
+  const shift = latency ? (arrivalOnPage(times, latency)[0] - times.enter) * 1000 : 0;
   return server.traceEvents.map((event) => (event.ts === undefined ? event : { ...event, ts: event.ts + shift }));
 }
