@@ -1,6 +1,7 @@
 // Attention: which kernel runs, and the plain one for what the fast ones do not take: one warp a query and head, keys
 // one after another, everything in float32.
 
+#include "kernels/cuda/attention_fast.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/ops.h"
@@ -118,11 +119,30 @@ __global__ void varlen_any_kernel(const int32_t* tokens, const int32_t* segments
       [&](int32_t j) { return qkv + (first + j) * stride + 2 * width + at; }, out + t * out_stride + at);
 }
 
+int attribute(cudaDeviceAttr which) {
+  int device = 0;
+  int value = 0;
+  CUDA_CHECK(cudaGetDevice(&device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&value, which, device));
+  return value;
+}
+
+AttentionLaunch launch_on(CudaStream& stream, size_t workspace_bytes) {
+  return {.stream = stream.handle(),
+          .sm_count = attribute(cudaDevAttrMultiProcessorCount),
+          .compute_capability =
+              attribute(cudaDevAttrComputeCapabilityMajor) * 10 + attribute(cudaDevAttrComputeCapabilityMinor),
+          .pdl = true,
+          .workspace = stream.workspace<std::byte>(workspace_bytes),
+          .counters = stream.counters()};
+}
+
 }  // namespace
 
 void attention_paged(const AttentionPagedArgs& args, CudaStream& stream) {
   if (args.tokens.capacity == 0) return;
   const KvLayer kv = kv_layer(*args.kv, args.layer);
+  if (fast_attention_paged(args, kv, launch_on(stream, attention_paged_workspace(args)))) return;
   const PagedParams params{.tokens = args.tokens.count,
                            .seqs = args.seqs.count,
                            .cu_seqlens = args.cu_seqlens,
@@ -150,6 +170,7 @@ void attention_paged(const AttentionPagedArgs& args, CudaStream& stream) {
 
 void attention_varlen(const AttentionVarlenArgs& args, CudaStream& stream) {
   if (args.tokens.capacity == 0) return;
+  if (fast_attention_varlen(args, launch_on(stream, 0))) return;
   const dim3 grid(static_cast<unsigned>(args.tokens.capacity), static_cast<unsigned>(ceil_div(args.num_heads, kWarps)));
   with_type(args.qkv.dtype, [&](auto* in) {
     with_type(args.out.values.dtype, [&](auto* to) {
@@ -164,8 +185,9 @@ void attention_varlen(const AttentionVarlenArgs& args, CudaStream& stream) {
   check_launch();
 }
 
-size_t attention_paged_workspace(const AttentionPagedArgs&) {
-  return 0;
+size_t attention_paged_workspace(const AttentionPagedArgs& args) {
+  return fast_attention_paged_workspace(args, kv_layer(*args.kv, args.layer),
+                                        attribute(cudaDevAttrMultiProcessorCount));
 }
 
 size_t attention_varlen_workspace(const AttentionVarlenArgs&) {

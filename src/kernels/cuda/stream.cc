@@ -28,12 +28,16 @@ CudaStream::CudaStream(Backend& backend, Products& products, bool low_priority)
   CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
   CUDA_CHECK(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, low_priority ? least : greatest));
   CUDA_CHECK(cudaMalloc(&blas_workspace_, kBlasWorkspace));
+  CUDA_CHECK(cudaMalloc(&counters_, kStreamCounters * sizeof(int32_t)));
+  CUDA_CHECK(cudaMemset(counters_, 0, kStreamCounters * sizeof(int32_t)));
+  CUDA_CHECK(cudaStreamSynchronize(nullptr));  // this stream does not wait for the default one
 }
 
 CudaStream::~CudaStream() {
   cudaStreamSynchronize(handle_);
   cudaFree(workspace_);
   cudaFree(blas_workspace_);
+  cudaFree(counters_);
   cudaStreamDestroy(handle_);
 }
 

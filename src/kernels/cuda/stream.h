@@ -14,6 +14,9 @@ class Products;
 // Bytes of scratch that cuBLASLt may use on a stream, beside the ops' own workspace.
 constexpr size_t kBlasWorkspace = size_t{64} << 20;
 
+// Of int32 counters that kernels of a stream agree by; zero between kernels.
+constexpr size_t kStreamCounters = 4096;
+
 class CudaStream final : public Stream {
  public:
   // `low_priority`: its kernels' blocks give way to those of other streams.
@@ -39,6 +42,7 @@ class CudaStream final : public Stream {
     return static_cast<T*>(workspace_bytes(count * sizeof(T)));
   }
   void* blas_workspace() const { return blas_workspace_; }
+  int32_t* counters() const { return counters_; }
 
  private:
   void* workspace_bytes(size_t bytes) const;
@@ -49,6 +53,7 @@ class CudaStream final : public Stream {
   void* workspace_ = nullptr;
   size_t workspace_size_ = 0;
   void* blas_workspace_ = nullptr;
+  int32_t* counters_ = nullptr;
   bool capturing_ = false;
 };
 

@@ -1,0 +1,203 @@
+#pragma once
+
+// The instructions of sm_90a that attention uses, one function each: barriers in shared memory, the tensor copy engine,
+// warpgroup matrix products (PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Instructions").
+
+#include <cuda.h>
+
+#include <cstdint>
+
+namespace glimpse::cuda {
+
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// --- Programmatic dependent launch; nothing on older devices.
+
+// Returns when every kernel before this one has finished and its writes are visible.
+__device__ __forceinline__ void wait_for_previous_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// The next kernel may be launched once every block has said so or ended.
+__device__ __forceinline__ void let_next_kernel_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// --- Barriers in shared memory (mbarrier).
+
+__device__ __forceinline__ void barrier_init(uint64_t* barrier, uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals));
+}
+
+// Makes the inits visible to the copy engine; then synchronise the block.
+__device__ __forceinline__ void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+
+// One arrival, and the barrier also waits for `bytes` to be copied.
+__device__ __forceinline__ void barrier_arrive_expect(uint64_t* barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+               : "memory");
+}
+
+// Waits until the phase with this parity is complete.
+__device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra finished;\n"
+      "bra again;\n"
+      "finished:\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+
+// Named barriers among `threads` threads of the block (0 is __syncthreads).
+__device__ __forceinline__ void named_sync(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void named_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// Shared memory written by this thread becomes visible to the tensor cores and the copy engine (then synchronise).
+__device__ __forceinline__ void fence_shared_for_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+template <int kRegisters>
+__device__ __forceinline__ void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// --- The tensor copy engine. Coordinates count elements, fastest dimension first. What lies outside the tensor arrives
+// as zeros and counts as copied.
+
+__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
+}
+
+__device__ __forceinline__ void copy_2d(void* dst, const CUtensorMap* map, uint64_t* barrier, int32_t c0, int32_t c1) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          shared_address(dst)),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(barrier)), "r"(c0), "r"(c1)
+      : "memory");
+}
+
+__device__ __forceinline__ void copy_3d(void* dst, const CUtensorMap* map, uint64_t* barrier, int32_t c0, int32_t c1,
+                                        int32_t c2) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+          "r"(shared_address(dst)),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(barrier)), "r"(c0), "r"(c1), "r"(c2)
+      : "memory");
+}
+
+// --- Warpgroup products.
+
+// Shared memory operand in the 128-byte swizzle, 1,024-byte aligned: eight rows of 128 bytes, then the next eight
+// `stride_bytes` later; operands wider than 64 elements along the contiguous axis go on `lead_bytes` later.
+__device__ __forceinline__ uint64_t product_operand(const void* p, uint32_t lead_bytes, uint32_t stride_bytes) {
+  return static_cast<uint64_t>((shared_address(p) & 0x3ffff) >> 4) | static_cast<uint64_t>(lead_bytes >> 4) << 16 |
+         static_cast<uint64_t>(stride_bytes >> 4) << 32 | uint64_t{1} << 62;
+}
+
+__device__ __forceinline__ void product_fence() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void product_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+template <int kPending>
+__device__ __forceinline__ void product_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+// Keeps the compiler from moving reads and writes of an accumulator across this point.
+template <int kCount>
+__device__ __forceinline__ void pin_registers(float (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+// %0 ... in groups of eight, for the instructions' register lists.
+#define GLIMPSE_REGS_8(a, b, c, d, e, f, g, h) "%" #a ", %" #b ", %" #c ", %" #d ", %" #e ", %" #f ", %" #g ", %" #h
+#define GLIMPSE_REGS_64                  \
+  GLIMPSE_REGS_8(0, 1, 2, 3, 4, 5, 6, 7) \
+  ", " GLIMPSE_REGS_8(8, 9, 10, 11, 12, 13, 14, 15) ", " GLIMPSE_REGS_8(16, 17, 18, 19, 20, 21, 22, 23) ", "     \
+  GLIMPSE_REGS_8(24, 25, 26, 27, 28, 29, 30, 31) ", " GLIMPSE_REGS_8(32, 33, 34, 35, 36, 37, 38, 39) ", "        \
+  GLIMPSE_REGS_8(40, 41, 42, 43, 44, 45, 46, 47) ", " GLIMPSE_REGS_8(48, 49, 50, 51, 52, 53, 54, 55) ", "        \
+  GLIMPSE_REGS_8(56, 57, 58, 59, 60, 61, 62, 63)
+#define GLIMPSE_REGS_88                                                                    \
+  GLIMPSE_REGS_64 ", " GLIMPSE_REGS_8(64, 65, 66, 67, 68, 69, 70, 71) ", " GLIMPSE_REGS_8( \
+      72, 73, 74, 75, 76, 77, 78, 79) ", " GLIMPSE_REGS_8(80, 81, 82, 83, 84, 85, 86, 87)
+#define GLIMPSE_D8(c, d, i) \
+  c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
+#define GLIMPSE_D64(c, d)                                                                                     \
+  GLIMPSE_D8(c, d, 0), GLIMPSE_D8(c, d, 8), GLIMPSE_D8(c, d, 16), GLIMPSE_D8(c, d, 24), GLIMPSE_D8(c, d, 32), \
+      GLIMPSE_D8(c, d, 40), GLIMPSE_D8(c, d, 48), GLIMPSE_D8(c, d, 56)
+#define GLIMPSE_D88(c, d) GLIMPSE_D64(c, d), GLIMPSE_D8(c, d, 64), GLIMPSE_D8(c, d, 72), GLIMPSE_D8(c, d, 80)
+
+// d [64, 2 * kCount] (+)= A [64, 16] B [16, 2 * kCount], both from shared memory, both contiguous along the 16.
+// Thread t of the warpgroup holds rows t / 32 * 16 + t % 32 / 4 (and + 8), columns t % 4 * 2 (and + 1) of each eight:
+// d[4 j + 2 r + c] is row + 8 r, column 8 j + c.
+template <bool kAdd>
+__device__ __forceinline__ void product_ss(float (&d)[64], uint64_t a, uint64_t b) {
+  if constexpr (kAdd) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GLIMPSE_REGS_64 "}, %64, %65, 1, 1, 1, 0, 0;"
+                 : GLIMPSE_D64("+f", d)
+                 : "l"(a), "l"(b));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GLIMPSE_REGS_64 "}, %64, %65, 0, 1, 1, 0, 0;"
+                 : GLIMPSE_D64("=f", d)
+                 : "l"(a), "l"(b));
+  }
+}
+
+template <bool kAdd>
+__device__ __forceinline__ void product_ss(float (&d)[88], uint64_t a, uint64_t b) {
+  if constexpr (kAdd) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n176k16.f32.bf16.bf16 {" GLIMPSE_REGS_88 "}, %88, %89, 1, 1, 1, 0, 0;"
+                 : GLIMPSE_D88("+f", d)
+                 : "l"(a), "l"(b));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n176k16.f32.bf16.bf16 {" GLIMPSE_REGS_88 "}, %88, %89, 0, 1, 1, 0, 0;"
+                 : GLIMPSE_D88("=f", d)
+                 : "l"(a), "l"(b));
+  }
+}
+
+// d [64, 128] += A [64, 16] B [16, 128]: A from registers, in the order of d (a[0..3] of eight columns' pairs), B from
+// shared memory, contiguous along the 128.
+__device__ __forceinline__ void product_rs(float (&d)[64], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                           uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" GLIMPSE_REGS_64
+               "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+               : GLIMPSE_D64("+f", d)
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b));
+}
+
+#endif  // __CUDA_ARCH_FEAT_SM90_ALL
+
+}  // namespace glimpse::cuda
