@@ -17,6 +17,7 @@ struct BatchEntry {
   int32_t num_computed = 0;                           // tokens of the sequence that are in the cache already
   std::span<const int32_t> block_ids;                 // the sequence's blocks, enough for num_computed + token_ids
   bool wants_logits = false;                          // of the last token
+  int32_t slot = -1;                                  // of the sampler that draws from them; -1: nobody draws
 };
 
 struct Batch {

@@ -65,7 +65,8 @@ enum class Priority : uint8_t { kInteractive, kBackground, kDraft };
 struct EngineEvent {
   // Usually one. The last one may be the stop token, which is not text (finish == kStop and stop_token_id set).
   std::vector<SampledToken> tokens;
-  // What the engine did for this request since the last event: queue, vision, prefill, first_token, decode.
+  // What the engine did for this request since the last event: queue, prefill, first_token, decode, without a gap from
+  // submit() to the end. What the tower did for its pictures is in EngineImage::spans().
   std::vector<SpanRecord> spans;
   // Set on the last event, exactly once per submitted request.
   std::optional<FinishReason> finish;

@@ -1,6 +1,7 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 
@@ -92,9 +93,10 @@ Status Runner::load_text(Backend& backend) {
 
   // Image embeddings are addressed by row; pages of the pool come into being when they are written.
   const DType residual = backend.residual_dtype(weights.layers.front().qkv_proj->format);
-  const auto image_bytes = static_cast<size_t>(options_.max_model_len * text.hidden_size) * dtype_bytes(residual);
+  const int64_t image_rows = options_.num_image_rows == 0 ? options_.max_model_len : options_.num_image_rows;
+  const auto image_bytes = static_cast<size_t>(image_rows * text.hidden_size) * dtype_bytes(residual);
   ASSIGN_OR_RETURN(image_memory_, backend.allocate(image_bytes, MemoryKind::kDevice));
-  images_ = {image_memory_.data(), residual, options_.max_model_len, text.hidden_size, text.hidden_size};
+  images_ = {image_memory_.data(), residual, image_rows, text.hidden_size, text.hidden_size};
   ASSIGN_OR_RETURN(last_ids_,
                    backend.allocate(static_cast<size_t>(options_.max_num_seqs) * sizeof(int32_t), MemoryKind::kDevice));
   ASSIGN_OR_RETURN(decoder_, TextDecoder::create(backend, text, std::move(weights), inputs_, *kv_, images_,
@@ -158,19 +160,53 @@ Result<DType> Runner::prepare_vision() {
 
 Status Runner::encode_image(const void* pixels, const GridThw& grid, int32_t first_row) {
   ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, prepare_vision());
+  RETURN_IF_ERROR(begin_image(pixels, grid, first_row));
+  advance_image(std::numeric_limits<double>::infinity());
+  return {};
+}
+
+Status Runner::begin_image(const void* pixels, const GridThw& grid, int32_t first_row) {
   const int64_t tokens = grid.num_tokens(static_cast<int32_t>(config_.vision.spatial_merge_size));
   if (first_row + tokens > images_.rows) {
     return Error{ErrorCode::kTooLarge, "the pictures need " + std::to_string(first_row + tokens) +
                                            " tokens; the context holds " + std::to_string(images_.rows)};
   }
   Matrix out = images_;
-  out.data = static_cast<std::byte*>(images_.data) +
-             static_cast<size_t>(first_row * images_.stride) * dtype_bytes(images_.dtype);
+  out.data = image_rows(first_row);
   out.rows = tokens;
-  RETURN_IF_ERROR(tower_->begin(pixels, grid, out, *stream_));
-  tower_->advance(tower_->num_stages(), *stream_);
+  return tower_->begin(pixels, grid, out, *stream_);
+}
+
+bool Runner::advance_image(double max_flops) {
+  const bool done = tower_->advance(max_flops, *stream_);
   stream_->synchronize();
-  return {};
+  return done;
+}
+
+void Runner::abandon_image() {
+  tower_->abandon();
+}
+
+double Runner::image_flops() const {
+  return tower_->total_flops();
+}
+
+double Runner::image_flops_done() const {
+  return tower_->flops_done();
+}
+
+void Runner::read_images(int32_t first_row, int32_t count, std::byte* dst) {
+  stream_->copy(dst, image_rows(first_row), static_cast<size_t>(count) * image_row_bytes());
+  stream_->synchronize();
+}
+
+void Runner::write_images(int32_t first_row, int32_t count, const std::byte* src) {
+  stream_->copy(image_rows(first_row), src, static_cast<size_t>(count) * image_row_bytes());
+  stream_->synchronize();
+}
+
+std::byte* Runner::image_rows(int32_t first_row) const {
+  return static_cast<std::byte*>(images_.data) + static_cast<size_t>(first_row) * image_row_bytes();
 }
 
 std::vector<float> Runner::image_embeddings(int64_t first_row, int64_t rows) {

@@ -33,6 +33,7 @@ struct RunnerOptions {
   int32_t max_num_seqs = 1;
   int64_t num_kv_tokens = 0;   // KV capacity of all sequences together; 0: max_model_len
   bool enforce_eager = false;  // no captured steps, where the back end could
+  int64_t num_image_rows = 0;  // image embeddings on the device, one row a token; 0: max_model_len
   std::string cache_dir;       // where packed quantised weights are kept; empty: nowhere
   std::string cache_key;       // names the checkpoint's content; empty: nothing is kept
   std::function<void(const LoadProgress&)> progress;
@@ -49,14 +50,29 @@ class Runner {
   const RunnerOptions& options() const { return options_; }
   int32_t block_size() const { return kv_->block_size; }
   int32_t num_blocks() const { return kv_->spec.num_blocks; }
+  int64_t block_bytes() const { return kv_->block_bytes; }
+  int32_t num_image_rows() const { return static_cast<int32_t>(images_.rows); }
 
   // What a picture's pixels have to be (VisionTower::pixel_dtype), loading the tower if need be.
   Result<DType> prepare_vision();
   // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.
-  // Rows beyond max_model_len do not exist: kTooLarge.
+  // Rows beyond the capacity do not exist: kTooLarge.
   Status encode_image(const void* pixels, const GridThw& grid, int32_t first_row);
   // Image embeddings [first_row, first_row + rows) as float32 rows of hidden_size, for tests and goldens.
   std::vector<float> image_embeddings(int64_t first_row, int64_t rows);
+  // The same in slices: begin_image, then advance_image until it says that the picture is done. `pixels` may not change
+  // before that. abandon_image: the picture that was begun is not wanted any more. begin_image after prepare_vision().
+  Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row);
+  // Runs a slice of at most about `max_flops` operations (at least the smallest there is) and waits for it.
+  bool advance_image(double max_flops);
+  void abandon_image();
+  // Operations of the picture that was begun, and those of them that are done.
+  double image_flops() const;
+  double image_flops_done() const;
+  // Rows of image embeddings to host memory and back, image_row_bytes() each.
+  size_t image_row_bytes() const { return static_cast<size_t>(images_.cols) * dtype_bytes(images_.dtype); }
+  void read_images(int32_t first_row, int32_t count, std::byte* dst);
+  void write_images(int32_t first_row, int32_t count, const std::byte* src);
 
   // Runs one step and waits for it. Row i of the result (vocab float32 values) belongs to the i-th entry that wants
   // logits; valid until the next step. The batch has to fit the options (CHECK).
@@ -84,6 +100,7 @@ class Runner {
   // Runs every class of step once, so that later ones allocate and choose nothing, and captures the decode steps.
   Status warm_up();
   StepShape stage(const Batch& batch);
+  std::byte* image_rows(int32_t first_row) const;
   std::unique_ptr<PackedCache> open_cache(std::string_view part, Quantization quantization) const;
   void finish_cache(PackedCache* cache);
 

@@ -189,6 +189,13 @@ class Backend {
   // Errors: kResource.
   virtual Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec) = 0;
   virtual const OpTable& ops() const = 0;
+
+  // Work of the host beside the ops, such as sampling: calls body(i, thread) for every i in [0, count), thread in
+  // [0, num_host_threads()), on the CPU back end's threads; elsewhere one after the other. Returns when all are done.
+  virtual int num_host_threads() const { return 1; }
+  virtual void for_each_on_host(int64_t count, const std::function<void(int64_t i, int thread)>& body) {
+    for (int64_t i = 0; i < count; ++i) body(i, 0);
+  }
 };
 
 // The plain fp32 definition of every op, single-threaded. Packs to float32 (int8 and int4 formats: to the quantised

@@ -122,6 +122,11 @@ void attention_varlen(const AttentionVarlenArgs& args, Stream& stream) {
   check_float_matrix(args.qkv, args.tokens.capacity, 3 * width);
   check_activation(args.out, args.tokens.capacity, width);
   CHECK(args.out.values.data != args.qkv.data);
+  CHECK(args.first_head >= 0 && args.first_query >= 0, args.first_head, args.first_query);
+  CHECK(args.end_head() <= args.num_heads && args.end_query() <= args.tokens.capacity, args.end_head(),
+        args.end_query());
+  const bool all_heads = args.end_head() - args.first_head == args.num_heads;
+  CHECK(all_heads || args.out.values.dtype != DType::kI8 || args.head_dim % args.out.group == 0, args.head_dim);
   table(stream).attention_varlen(args, stream);
 }
 

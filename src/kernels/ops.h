@@ -117,6 +117,16 @@ struct AttentionVarlenArgs {
   float scale = 0;
   Matrix qkv;      // [tokens, 3 num_heads head_dim]: q | k | v
   Activation out;  // [tokens, num_heads head_dim]
+  // A slice of the work, for callers that cannot wait for all of it: heads [first_head, first_head + part_heads) of the
+  // queries [first_query, first_query + part_queries); the rest of `out` stays as it is. 0 parts: all. Some heads only
+  // when no quantisation group of `out` has columns of two heads. Slices give the same bits as the whole.
+  int32_t first_head = 0;
+  int32_t part_heads = 0;
+  int32_t first_query = 0;
+  int32_t part_queries = 0;
+
+  int32_t end_head() const { return part_heads == 0 ? num_heads : first_head + part_heads; }
+  int32_t end_query() const { return part_queries == 0 ? tokens.capacity : first_query + part_queries; }
 };
 
 // y = silu(g) * u with [g | u] = W x + b.

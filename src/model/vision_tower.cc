@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -12,6 +13,14 @@ namespace {
 // Places in the int32 inputs: three counts come first, then the segment bounds, then the four rows of coordinates.
 constexpr size_t kSeqlensOffset = 16;
 constexpr size_t kRowsOffset = 32;
+
+// The smallest slices. Rows: whole tiles of every kernel and whole merge windows; fewer would read the weights too
+// often for what they compute. Queries: the keys and values of a head are packed anew for each slice, 5 % of this many.
+constexpr int64_t kSliceRows = 48;
+constexpr int64_t kSliceQueries = 480;
+
+// What an element of elementwise work (norms, rope, quantisation) takes, in operations of a product.
+constexpr double kElementFlops = 16;
 
 }  // namespace
 
@@ -71,14 +80,16 @@ Status VisionTower::grow(int64_t patches, Stream& stream) {
   ASSIGN_OR_RETURN(host_inputs_, backend_->allocate(input_count_ * sizeof(int32_t), MemoryKind::kPinnedHost));
   patches_ = {inputs_, static_cast<int32_t>(capacity)};
   segments_ = {inputs_ + 1, 1};
-  tokens_ = {inputs_ + 2, static_cast<int32_t>(tokens)};
+  std::vector<int32_t> iota(static_cast<size_t>(capacity) + 1);
+  std::iota(iota.begin(), iota.end(), 0);
+  ASSIGN_OR_RETURN(iota_, arena_.constant<int32_t>(iota, stream));
   capacity_ = capacity;
   // Each picture then sets the capacities of its ops to its own size.
   return stream.reserve_workspace(workspace_bytes());
 }
 
 Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix& out, Stream& stream) {
-  CHECK(stage_ == 0, stage_);
+  CHECK(!busy_);
   CHECK(grid.t == 1, grid.t);
   const int64_t patches = grid.num_patches();
   if (patches > capacity_) RETURN_IF_ERROR(grow(patches, stream));
@@ -89,7 +100,6 @@ Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix&
   const auto merge = static_cast<int32_t>(config_.spatial_merge_size);
   host[0] = static_cast<int32_t>(patches);
   host[1] = 1;
-  host[2] = static_cast<int32_t>(grid.num_tokens(merge));
   host[kSeqlensOffset] = 0;
   host[kSeqlensOffset + 1] = static_cast<int32_t>(patches);
   int32_t* row = host + kRowsOffset;
@@ -113,27 +123,155 @@ Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix&
   stream.copy(pixels_.data, pixels, static_cast<size_t>(patches * pixels_.cols) * dtype_bytes(pixels_.dtype));
   out_ = out;
   patches_.capacity = host[0];
-  tokens_.capacity = host[2];
+  num_patches_ = patches;
+  num_tokens_ = grid.num_tokens(merge);
+  busy_ = true;
+  phase_ = Phase::kEmbed;
+  block_ = 0;
+  done_ = 0;
+  flops_done_ = 0;
+  const auto all = [&](Phase phase, int64_t rows) { return row_flops(phase) * static_cast<double>(rows); };
+  const double one_block =
+      all(Phase::kQkv, patches) + all(Phase::kMlp, patches) + all(Phase::kAttention, patches * config_.num_heads);
+  total_flops_ = all(Phase::kEmbed, patches) + one_block * static_cast<double>(weights_.blocks.size()) +
+                 all(Phase::kMerge, num_tokens_);
   return {};
 }
 
-bool VisionTower::advance(int32_t max_stages, Stream& stream) {
-  for (; max_stages > 0; --max_stages, ++stage_) {
-    if (stage_ == 0) {
-      embed_patches(stream);
-    } else if (stage_ < num_stages() - 1) {
-      run_block(weights_.blocks[static_cast<size_t>(stage_ - 1)], stage_ == 1, stream);
-    } else {
-      merge(stream);
-      stage_ = 0;
+bool VisionTower::advance(double max_flops, Stream& stream) {
+  CHECK(busy_);
+  double left = max_flops;
+  do {
+    const double spent = advance_phase(left, stream);
+    left -= spent;
+    flops_done_ += spent;
+    if (done_ == phase_rows() && next_phase()) {
+      busy_ = false;
       return true;
     }
-  }
+  } while (left >= slice_flops());
   return false;
 }
 
-void VisionTower::embed_patches(Stream& stream) {
-  patch_embed_pos(patch_args(), stream);
+void VisionTower::abandon() {
+  busy_ = false;
+}
+
+bool VisionTower::next_phase() {
+  done_ = 0;
+  switch (phase_) {
+    case Phase::kEmbed:
+      phase_ = Phase::kQkv;
+      return false;
+    case Phase::kQkv:
+      phase_ = Phase::kAttention;
+      return false;
+    case Phase::kAttention:
+      phase_ = Phase::kMlp;
+      return false;
+    case Phase::kMlp:
+      phase_ = ++block_ < weights_.blocks.size() ? Phase::kQkv : Phase::kMerge;
+      return false;
+    case Phase::kMerge:
+      break;
+  }
+  return true;
+}
+
+int64_t VisionTower::phase_rows() const {
+  switch (phase_) {
+    case Phase::kAttention:
+      return num_patches_ * config_.num_heads;
+    case Phase::kMerge:
+      return num_tokens_;
+    default:
+      return num_patches_;
+  }
+}
+
+double VisionTower::row_flops(Phase phase) const {
+  const auto product = [](const PackedLinear& weight) {
+    return 2 * static_cast<double>(weight.rows) * static_cast<double>(weight.cols);
+  };
+  const VisionWeights::Block& b = weights_.blocks.front();
+  const auto hidden = static_cast<double>(config_.hidden_size);
+  switch (phase) {
+    case Phase::kEmbed:
+      return product(*weights_.patch_embed) + 2 * kElementFlops * hidden;
+    case Phase::kQkv:
+      return product(*b.qkv) + 4 * kElementFlops * hidden;
+    case Phase::kAttention:
+      return 4 * static_cast<double>(num_patches_) * static_cast<double>(config_.head_dim());
+    case Phase::kMlp:
+      return product(*b.proj) + product(*b.gate_up) + product(*b.down) + 2 * kElementFlops * hidden;
+    case Phase::kMerge:
+      return product(*weights_.downsample) + product(*weights_.merger_proj) + product(*weights_.merger_gate_up) +
+             product(*weights_.merger_down) + 4 * kElementFlops * hidden;
+  }
+  return 0;
+}
+
+double VisionTower::slice_flops() const {
+  const double together = heads_apart() ? 1 : static_cast<double>(config_.num_heads);
+  return row_flops(phase_) * (phase_ == Phase::kAttention ? together * kSliceQueries : kSliceRows);
+}
+
+bool VisionTower::heads_apart() const {
+  return attended_.values.dtype != DType::kI8 || config_.head_dim() % static_cast<int64_t>(attended_.group) == 0;
+}
+
+// Some rows of the phase, at least a slice; returns what they cost.
+double VisionTower::advance_phase(double max_flops, Stream& stream) {
+  const double cost = row_flops(phase_);
+  if (phase_ == Phase::kAttention) return cost * static_cast<double>(attend(max_flops, stream));
+  const int64_t left = phase_rows() - done_;
+  const double affordable = max_flops / cost;
+  const int64_t slices = std::max<int64_t>(1, static_cast<int64_t>(std::min(affordable, 1e9)) / kSliceRows);
+  const int64_t count = std::min(left, slices * kSliceRows);
+  switch (phase_) {
+    case Phase::kEmbed:
+      embed_patches(done_, count, stream);
+      break;
+    case Phase::kQkv:
+      project_qkv(done_, count, stream);
+      break;
+    case Phase::kMlp:
+      run_mlp(done_, count, stream);
+      break;
+    default:
+      merge(done_, count, stream);
+      break;
+  }
+  done_ += count;
+  return cost * static_cast<double>(count);
+}
+
+// Whole heads when they are affordable, else some queries of one head (of all heads, when a quantisation group has
+// columns of several).
+int64_t VisionTower::attend(double max_flops, Stream& stream) {
+  AttentionVarlenArgs args = attention_args();
+  const int64_t heads = heads_apart() ? 1 : config_.num_heads;  // that go together
+  const auto affordable = static_cast<int64_t>(std::min(max_flops / row_flops(Phase::kAttention), 1e12));
+  const int64_t first_query = done_ / heads % num_patches_;
+  int64_t queries = num_patches_ - first_query;
+  args.first_head = static_cast<int32_t>(done_ / (num_patches_ * heads) * heads);
+  args.part_heads = static_cast<int32_t>(heads);
+  if (first_query == 0 && affordable >= num_patches_ * heads) {
+    args.part_heads = static_cast<int32_t>(
+        std::min<int64_t>(config_.num_heads - args.first_head, affordable / (num_patches_ * heads) * heads));
+  } else {
+    queries = std::min(queries, std::max<int64_t>(1, affordable / heads / kSliceQueries) * kSliceQueries);
+  }
+  args.first_query = static_cast<int32_t>(first_query);
+  args.part_queries = static_cast<int32_t>(queries);
+  attention_varlen(args, stream);
+  done_ += queries * args.part_heads;
+  return queries * args.part_heads;
+}
+
+void VisionTower::embed_patches(int64_t first, int64_t count, Stream& stream) {
+  patch_embed_pos(patch_args(first, count), stream);
+  if (first > 0) return;
   rope_table({.tokens = patches_,
               .positions = inputs_ + kRowsOffset,  // rows `row` and `col`: axes 0 and 1
               .axis_stride = capacity_,
@@ -145,64 +283,69 @@ void VisionTower::embed_patches(Stream& stream) {
              stream);
 }
 
-void VisionTower::run_block(const VisionWeights::Block& block, bool first, Stream& stream) {
-  add_norm(norm_args(block.norm1, !first), stream);  // adds the previous block's MLP branch
-  qkv_rope_kv(qkv_args(block), stream);
-  attention_varlen(attention_args(), stream);
-  linear(linear_args(*block.proj, attended_, plain(branch_)), stream);
-  add_norm(norm_args(block.norm2, true), stream);
-  gate_up_silu(gate_up_args(block), stream);
-  linear(linear_args(*block.down, inner_, plain(branch_)), stream);
+void VisionTower::project_qkv(int64_t first, int64_t count, Stream& stream) {
+  add_norm(norm_args(block().norm1, block_ > 0, first, count), stream);  // adds the previous block's MLP branch
+  qkv_rope_kv(qkv_args(block(), first, count), stream);
 }
 
-void VisionTower::merge(Stream& stream) {
+void VisionTower::run_mlp(int64_t first, int64_t count, Stream& stream) {
+  linear(linear_args(*block().proj, attended_, plain(branch_), first, count), stream);
+  add_norm(norm_args(block().norm2, true, first, count), stream);
+  gate_up_silu(gate_up_args(block(), first, count), stream);
+  linear(linear_args(*block().down, inner_, plain(branch_), first, count), stream);
+}
+
+// Rows are windows here.
+void VisionTower::merge(int64_t first, int64_t count, Stream& stream) {
   // A window's patches are consecutive rows, so its patch rows side by side are one row of the downsampling product.
+  const int64_t window = config_.spatial_merge_size * config_.spatial_merge_size;
   Activation as_patches = downsampled_in_;
   as_patches.values.rows = capacity_;
   as_patches.values.cols = as_patches.values.stride = config_.hidden_size;
-  AddNormArgs post = norm_args(weights_.post_layernorm, true);
-  post.y = as_patches;
+  AddNormArgs post = norm_args(weights_.post_layernorm, true, first * window, count * window);
+  post.y = rows_of(as_patches, first * window, count * window);
   add_norm(post, stream);
 
-  const auto product = [&](const PackedLinear& weight, const Activation& x, const Activation& y) {
-    linear({.rows = tokens_, .x = x, .weight = &weight, .y = y}, stream);
-  };
-  product(*weights_.downsample, downsampled_in_, merger_in_);
-  product(*weights_.merger_proj, merger_in_, plain(merged_));
-  layernorm_gelu({.rows = tokens_,
-                  .x = merged_,
+  linear(linear_args(*weights_.downsample, downsampled_in_, merger_in_, first, count), stream);
+  linear(linear_args(*weights_.merger_proj, merger_in_, plain(merged_), first, count), stream);
+  layernorm_gelu({.rows = rows(count),
+                  .x = rows_of(merged_, first, count),
                   .weight = weights_.merger_norm_weight,
                   .bias = weights_.merger_norm_bias,
                   .eps = 1e-5f,
-                  .y = merger_normed_},
+                  .y = rows_of(merger_normed_, first, count)},
                  stream);
-  gate_up_silu({.rows = tokens_, .x = merger_normed_, .weight = weights_.merger_gate_up.get(), .y = merger_inner_},
+  gate_up_silu({.rows = rows(count),
+                .x = rows_of(merger_normed_, first, count),
+                .weight = weights_.merger_gate_up.get(),
+                .y = rows_of(merger_inner_, first, count)},
                stream);
-  product(*weights_.merger_down, merger_inner_, plain(out_));
+  linear(linear_args(*weights_.merger_down, merger_inner_, plain(out_), first, count), stream);
 }
 
-AddNormArgs VisionTower::norm_args(const float* weight, bool add_branch) const {
-  return {.rows = patches_,
-          .x = x_,
-          .branch = add_branch ? branch_ : Matrix{},
+AddNormArgs VisionTower::norm_args(const float* weight, bool add_branch, int64_t first, int64_t count) const {
+  return {.rows = rows(count),
+          .x = rows_of(x_, first, count),
+          .branch = add_branch ? rows_of(branch_, first, count) : Matrix{},
           .weight = weight,
           .eps = static_cast<float>(config_.rms_norm_eps),
-          .y = normed_};
+          .y = rows_of(normed_, first, count)};
 }
 
-QkvRopeKvArgs VisionTower::qkv_args(const VisionWeights::Block& block) const {
+QkvRopeKvArgs VisionTower::qkv_args(const VisionWeights::Block& block, int64_t first, int64_t count) const {
   const auto heads = static_cast<int32_t>(config_.num_heads);
-  return {.tokens = patches_,
-          .x = normed_,
+  const int64_t pairs = config_.head_dim() / 2;
+  return {.tokens = rows(count),
+          .x = rows_of(normed_, first, count),
           .weight = block.qkv.get(),
           .num_heads = heads,
           .num_kv_heads = heads,
           .head_dim = static_cast<int32_t>(config_.head_dim()),
-          .cos = cos_,
-          .sin = sin_,
-          .num_pairs = static_cast<int32_t>(config_.head_dim() / 2),
+          .cos = cos_ + first * pairs,
+          .sin = sin_ + first * pairs,
+          .num_pairs = static_cast<int32_t>(pairs),
           .layout = RopeLayout::kHalfSplit,
-          .qkv = qkv_};
+          .qkv = rows_of(qkv_, first, count)};
 }
 
 AttentionVarlenArgs VisionTower::attention_args() const {
@@ -216,18 +359,22 @@ AttentionVarlenArgs VisionTower::attention_args() const {
           .out = attended_};
 }
 
-GateUpSiluArgs VisionTower::gate_up_args(const VisionWeights::Block& block) const {
-  return {.rows = patches_, .x = normed_, .weight = block.gate_up.get(), .y = inner_};
+GateUpSiluArgs VisionTower::gate_up_args(const VisionWeights::Block& block, int64_t first, int64_t count) const {
+  return {.rows = rows(count),
+          .x = rows_of(normed_, first, count),
+          .weight = block.gate_up.get(),
+          .y = rows_of(inner_, first, count)};
 }
 
-LinearArgs VisionTower::linear_args(const PackedLinear& weight, const Activation& x, const Activation& y) const {
-  return {.rows = patches_, .x = x, .weight = &weight, .y = y};
+LinearArgs VisionTower::linear_args(const PackedLinear& weight, const Activation& x, const Activation& y, int64_t first,
+                                    int64_t count) const {
+  return {.rows = rows(count), .x = rows_of(x, first, count), .weight = &weight, .y = rows_of(y, first, count)};
 }
 
-PatchEmbedPosArgs VisionTower::patch_args() const {
-  const int32_t* row = inputs_ + kRowsOffset;
-  return {.patches = patches_,
-          .pixels = pixels_,
+PatchEmbedPosArgs VisionTower::patch_args(int64_t first, int64_t count) const {
+  const int32_t* row = inputs_ + kRowsOffset + first;
+  return {.patches = rows(count),
+          .pixels = rows_of(pixels_, first, count),
           .weight = weights_.patch_embed.get(),
           .norm_weight = weights_.post_conv_layernorm,
           .eps = static_cast<float>(config_.rms_norm_eps),
@@ -237,24 +384,27 @@ PatchEmbedPosArgs VisionTower::patch_args() const {
           .col = row + capacity_,
           .grid_h = row + 2 * capacity_,
           .grid_w = row + 3 * capacity_,
-          .x = x_};
+          .x = rows_of(x_, first, count)};
 }
 
 size_t VisionTower::workspace_bytes() const {
   const OpTable& ops = backend_->ops();
   const VisionWeights::Block& block = weights_.blocks.front();
-  const auto product = [&](const PackedLinear& weight, const Activation& x) {
-    return ops.linear_workspace({.rows = tokens_, .x = x, .weight = &weight, .y = plain(merged_)});
+  const int64_t tokens = merged_.rows;
+  const auto product = [&](const PackedLinear& weight, const Activation& x, const Activation& y, int64_t count) {
+    return ops.linear_workspace(linear_args(weight, x, y, 0, count));
   };
   return std::max(
-      {ops.patch_embed_pos_workspace(patch_args()), ops.qkv_rope_kv_workspace(qkv_args(block)),
-       ops.attention_varlen_workspace(attention_args()), ops.gate_up_silu_workspace(gate_up_args(block)),
-       ops.linear_workspace(linear_args(*block.proj, attended_, plain(branch_))),
-       ops.linear_workspace(linear_args(*block.down, inner_, plain(branch_))),
-       product(*weights_.downsample, downsampled_in_), product(*weights_.merger_proj, merger_in_),
+      {ops.patch_embed_pos_workspace(patch_args(0, capacity_)),
+       ops.qkv_rope_kv_workspace(qkv_args(block, 0, capacity_)), ops.attention_varlen_workspace(attention_args()),
+       ops.gate_up_silu_workspace(gate_up_args(block, 0, capacity_)),
+       product(*block.proj, attended_, plain(branch_), capacity_),
+       product(*block.down, inner_, plain(branch_), capacity_),
+       product(*weights_.downsample, downsampled_in_, merger_in_, tokens),
+       product(*weights_.merger_proj, merger_in_, plain(merged_), tokens),
        ops.gate_up_silu_workspace(
-           {.rows = tokens_, .x = merger_normed_, .weight = weights_.merger_gate_up.get(), .y = merger_inner_}),
-       product(*weights_.merger_down, merger_inner_)});
+           {.rows = rows(tokens), .x = merger_normed_, .weight = weights_.merger_gate_up.get(), .y = merger_inner_}),
+       product(*weights_.merger_down, merger_inner_, plain(merged_), tokens)});
 }
 
 }  // namespace glimpse

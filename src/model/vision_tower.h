@@ -37,8 +37,9 @@ struct VisionWeights {
   std::shared_ptr<void> owner;
 };
 
-// One picture at a time; buffers grow to the largest seen. The work comes in stages of about equal cost (one block
-// each), so that a scheduler can run decode steps in between.
+// One picture at a time; buffers grow to the largest seen. The work comes in slices, so that a scheduler can run decode
+// steps in between: one block of a large picture is seconds of a CPU's work, so a slice may be as small as some rows of
+// a block's products, or one head of some queries. What comes out is the same, to the last bit.
 class VisionTower {
  public:
   static Result<std::unique_ptr<VisionTower>> create(Backend& backend, const VisionConfig& config,
@@ -51,10 +52,15 @@ class VisionTower {
   // text's hidden_size columns. Call it when the previous picture is finished; it may synchronise `stream` to grow
   // buffers. Errors: kResource.
   Status begin(const void* pixels, const GridThw& grid, const Matrix& out, Stream& stream);
-  // Enqueues up to max_stages stages; true when the picture's last one has been enqueued.
-  bool advance(int32_t max_stages, Stream& stream);
-  // Stages of one picture: embedding, each block, merger.
-  int32_t num_stages() const { return static_cast<int32_t>(weights_.blocks.size()) + 2; }
+  // Enqueues work of about max_flops operations (infinity: all that is left), at least the smallest slice; true when
+  // the picture's last one has been enqueued.
+  bool advance(double max_flops, Stream& stream);
+  // The picture that was begun is not wanted any more.
+  void abandon();
+
+  // Operations of the picture that was begun, and those enqueued so far; elementwise work counts as much as it takes.
+  double total_flops() const { return total_flops_; }
+  double flops_done() const { return flops_done_; }
 
   // [patches, hidden]: the residual stream between stages. For tests that look at single blocks.
   const Matrix& hidden() const { return x_; }
@@ -64,16 +70,33 @@ class VisionTower {
 
   Status grow(int64_t patches, Stream& stream);
   size_t workspace_bytes() const;
-  void embed_patches(Stream& stream);
-  void run_block(const VisionWeights::Block& block, bool first, Stream& stream);
-  void merge(Stream& stream);
 
-  AddNormArgs norm_args(const float* weight, bool add_branch) const;
-  QkvRopeKvArgs qkv_args(const VisionWeights::Block& block) const;
+  // The work on a picture is a list of phases, each a run of rows: patches, or windows in the merger; in attention
+  // (head, query) pairs, head by head.
+  enum class Phase : uint8_t { kEmbed, kQkv, kAttention, kMlp, kMerge };
+  const VisionWeights::Block& block() const { return weights_.blocks[block_]; }
+  int64_t phase_rows() const;
+  double row_flops(Phase phase) const;
+  double slice_flops() const;  // of the smallest slice of the phase
+  bool heads_apart() const;    // attention may run some heads alone
+  double advance_phase(double max_flops, Stream& stream);
+  int64_t attend(double max_flops, Stream& stream);
+  bool next_phase();
+
+  // Each for rows [first, first + count) of its phase.
+  void embed_patches(int64_t first, int64_t count, Stream& stream);
+  void project_qkv(int64_t first, int64_t count, Stream& stream);
+  void run_mlp(int64_t first, int64_t count, Stream& stream);
+  void merge(int64_t first, int64_t count, Stream& stream);
+
+  Rows rows(int64_t count) const { return {iota_ + count, static_cast<int32_t>(count)}; }
+  AddNormArgs norm_args(const float* weight, bool add_branch, int64_t first, int64_t count) const;
+  QkvRopeKvArgs qkv_args(const VisionWeights::Block& block, int64_t first, int64_t count) const;
   AttentionVarlenArgs attention_args() const;
-  GateUpSiluArgs gate_up_args(const VisionWeights::Block& block) const;
-  LinearArgs linear_args(const PackedLinear& weight, const Activation& x, const Activation& y) const;
-  PatchEmbedPosArgs patch_args() const;
+  GateUpSiluArgs gate_up_args(const VisionWeights::Block& block, int64_t first, int64_t count) const;
+  LinearArgs linear_args(const PackedLinear& weight, const Activation& x, const Activation& y, int64_t first,
+                         int64_t count) const;
+  PatchEmbedPosArgs patch_args(int64_t first, int64_t count) const;
 
   Backend* backend_;
   VisionConfig config_;
@@ -81,12 +104,13 @@ class VisionTower {
   Arena arena_;
   int64_t capacity_ = 0;  // patches
 
-  // Device inputs of a picture: counts {patches, segments, tokens}, cu_seqlens [2], then 4 rows of [capacity]:
+  // Device inputs of a picture: counts {patches, segments}, cu_seqlens [2], then 4 rows of [capacity]:
   // row, col, grid_h, grid_w. The host image has the same layout.
   int32_t* inputs_ = nullptr;
   Buffer host_inputs_;
   size_t input_count_ = 0;
-  Rows patches_, segments_, tokens_;
+  Rows patches_, segments_;
+  const int32_t* iota_ = nullptr;  // 0, 1, 2, ...: the row counts of slices, in device memory as ops want them
   const float* inv_freq_ = nullptr;
   const uint8_t* axis_ = nullptr;
 
@@ -95,7 +119,16 @@ class VisionTower {
   float* cos_ = nullptr;
   float* sin_ = nullptr;
   Matrix out_;
-  int32_t stage_ = 0;
+
+  // The picture that was begun.
+  bool busy_ = false;
+  int64_t num_patches_ = 0;
+  int64_t num_tokens_ = 0;
+  Phase phase_ = Phase::kEmbed;
+  size_t block_ = 0;
+  int64_t done_ = 0;  // rows of the phase
+  double total_flops_ = 0;
+  double flops_done_ = 0;
 };
 
 }  // namespace glimpse

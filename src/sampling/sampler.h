@@ -19,6 +19,20 @@ struct SampledToken {
   std::vector<std::pair<int32_t, float>> top_logprobs;  // likeliest first
 };
 
+struct SamplingCandidate {
+  float logit;  // scaled: relative to the likeliest token's, divided by the temperature
+  int32_t id;
+};
+
+// What sampling works in: one for each thread that samples, for any number of sequences. Grows at its first use.
+struct SamplerScratch {
+  // Both are padded to whole blocks of weights.h.
+  std::vector<float> logits;       // adjusted, then scaled
+  std::vector<float> weights;      // e^scaled: probabilities but for their sum
+  std::vector<double> block_sums;  // of the weights
+  std::vector<SamplingCandidate> candidates;
+};
+
 // State of one sequence: which tokens it has had, and its place in its random numbers, which are Philox4x32-10 of
 // (seed, position), so that a sequence's draws do not depend on what else runs.
 class Sampler {
@@ -28,17 +42,21 @@ class Sampler {
                                 std::span<const int32_t> stop_ids);
 
   // Draws the next token and remembers it. NaN logits are never drawn. Allocates nothing unless logprobs were asked
-  // for. `logits` has vocab_size values and is left alone.
-  SampledToken sample(std::span<const float> logits);
+  // for. `logits` has vocab_size values and is left alone. `allowed`: bit i % 64 of word i / 64 is set when token i may
+  // come (TokenMask); empty: every token. Log-probabilities are those of the logits as they were.
+  SampledToken sample(std::span<const float> logits, SamplerScratch& scratch, std::span<const uint64_t> allowed = {});
+  // With a scratch of its own.
+  SampledToken sample(std::span<const float> logits) { return sample(logits, own_scratch_); }
+
+  // As if these had been drawn: a sequence goes on in another sampler.
+  void resume(std::span<const int32_t> output_ids);
 
  private:
-  struct Candidate {
-    float logit;  // scaled: relative to the likeliest token's, divided by the temperature
-    int32_t id;
-  };
+  using Candidate = SamplingCandidate;
 
   Sampler() = default;
-  void adjust(std::span<const float> logits);
+  void remember(int32_t id);
+  void adjust(std::span<const float> logits, std::span<const uint64_t> allowed);
   int32_t draw();
   int32_t draw_from_all();
   int32_t draw_from_candidates();
@@ -53,14 +71,11 @@ class Sampler {
   size_t vocab_size_ = 0;
   bool plain_ = true;  // nothing changes the logits: greedy needs no copy
   std::vector<int32_t> stop_ids_;
-  // Both are padded to whole blocks of weights.h; empty where they are not needed.
-  std::vector<float> logits_;       // adjusted, then scaled
-  std::vector<float> weights_;      // e^scaled: probabilities but for their sum
-  std::vector<double> block_sums_;  // of the weights
-  std::vector<uint8_t> seen_;       // 1: in the prompt, 2: in the answer
-  std::vector<int32_t> seen_ids_;   // every id with seen_ != 0, once
+  std::vector<uint8_t> seen_;      // 1: in the prompt, 2: in the answer
+  std::vector<int32_t> seen_ids_;  // every id with seen_ != 0, once
   std::vector<int32_t> output_counts_;
-  std::vector<Candidate> candidates_;
+  SamplerScratch own_scratch_;
+  SamplerScratch* scratch_ = nullptr;  // during sample()
 };
 
 // Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a uniform number in [0, 1)

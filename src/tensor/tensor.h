@@ -2,6 +2,7 @@
 
 // Non-owning views. Shapes are checked by the ops (kernels/), never by the views.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "tensor/dtype.h"
@@ -35,5 +36,18 @@ struct Activation {
 
   int64_t num_groups() const { return group == 0 ? 0 : (values.cols + group - 1) / group; }
 };
+
+// Rows [first, first + count).
+inline Matrix rows_of(Matrix m, int64_t first, int64_t count) {
+  m.data = static_cast<std::byte*>(m.data) + first * m.stride * static_cast<int64_t>(dtype_bytes(m.dtype));
+  m.rows = count;
+  return m;
+}
+inline Activation rows_of(Activation a, int64_t first, int64_t count) {
+  a.values = rows_of(a.values, first, count);
+  if (a.scales != nullptr) a.scales += first * a.num_groups();
+  if (a.sums != nullptr) a.sums += first * a.num_groups();
+  return a;
+}
 
 }  // namespace glimpse

@@ -77,8 +77,8 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
   if (tiles == 0) return;
   const bool small = work * args.num_heads < 1e6;
 
-  for (int32_t first_head = 0; first_head < args.num_heads; first_head += p.pass_heads) {
-    const int32_t heads = std::min(p.pass_heads, args.num_heads - first_head);
+  for (int32_t first_head = args.first_head; first_head < args.end_head(); first_head += p.pass_heads) {
+    const int32_t heads = std::min(p.pass_heads, args.end_head() - first_head);
     const auto pack = [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end;) {
         const int64_t h = item / blocks;
@@ -106,9 +106,13 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
         const int64_t h = item / tiles;
         SegmentCursor cursor(h * tiles);
         const int64_t s = cursor.seek(item, tiles_of);
-        const int64_t first = (item - cursor.first()) * kQueryRows;
+        const int64_t tile_first = (item - cursor.first()) * kQueryRows;
+        const int64_t first = std::max<int64_t>(tile_first, args.first_query - args.cu_seqlens[s]);
+        const int64_t end_row =
+            std::min<int64_t>({tile_first + kQueryRows, length(s), args.end_query() - args.cu_seqlens[s]});
+        if (end_row <= first) continue;  // not in this slice
         const int32_t head = first_head + static_cast<int32_t>(h);
-        state.rows = static_cast<int32_t>(std::min<int64_t>(kQueryRows, length(s) - first));
+        state.rows = static_cast<int32_t>(end_row - first);
         state.clear();
         for (int32_t r = 0; r < state.rows; ++r) {
           kernels.load_query(element(args.qkv, args.cu_seqlens[s] + first + r, int64_t{head} * args.head_dim),
@@ -135,7 +139,7 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
     context.pool.for_each(heads * blocks, small ? heads * blocks : 16, pack);
     context.pool.for_each(heads * tiles, small ? heads * tiles : 1, attend);
   }
-  output.complete(0, args.cu_seqlens[segments], context);
+  output.complete(args.first_query, std::min(args.cu_seqlens[segments], args.end_query()), context);
 }
 
 size_t attention_varlen_workspace(const AttentionVarlenArgs& args) {

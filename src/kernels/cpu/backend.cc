@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include <atomic>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -132,6 +133,15 @@ class CpuBackend final : public Backend {
   }
   Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec) override { return cpu::make_kv(spec, *this); }
   const OpTable& ops() const override { return kOps; }
+
+  int num_host_threads() const override { return pool_.num_threads(); }
+  void for_each_on_host(int64_t count, const std::function<void(int64_t, int)>& body) override {
+    if (count == 1) return body(0, 0);
+    std::atomic<int64_t> next{0};
+    pool_.run([&](int thread) {
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(i, thread);
+    });
+  }
 
  private:
   static Error out_of_memory(size_t bytes) {
