@@ -10,9 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "grammar/mask_cache.h"
+
 namespace glimpse {
 
-// Immutable after make().
+// Immutable after make(), but for the cache of what grammars have in common.
 class Vocabulary {
  public:
   // tokens[i]: the bytes of model id i; empty for ids that must never be drawn under a constraint (no token, special).
@@ -38,12 +40,15 @@ class Vocabulary {
   size_t longest() const { return longest_; }  // bytes, at most kMaxTokenBytes: longer ones are never allowed
   static constexpr size_t kMaxTokenBytes = 1024;
 
+  MaskCache& shared_masks() const { return shared_masks_; }
+
  private:
   std::string text_;
   std::vector<uint32_t> begins_;
   std::vector<Node> nodes_;
   std::vector<int32_t> ids_;
   size_t longest_ = 0;
+  mutable MaskCache shared_masks_;
 };
 
 }  // namespace glimpse
