@@ -1,6 +1,7 @@
 #include "kernels/cpu/pool.h"
 
 #include <immintrin.h>
+#include <sched.h>
 
 #include <chrono>
 
@@ -9,17 +10,22 @@ namespace glimpse::cpu {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(100);
+constexpr uint64_t kOpen = uint64_t{1} << 31;
 
-// Waits until value != old, spinning at first.
+// Waits until value != old, spinning at first. Whoever else wants the processor gets it meanwhile: the thread that
+// reads the next request, say.
 template <typename T>
 void wait_until_changed(const std::atomic<T>& value, T old) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  std::chrono::steady_clock::time_point deadline{};
   while (true) {
     for (int i = 0; i < 64; ++i) {
       if (value.load(std::memory_order_acquire) != old) return;
       _mm_pause();
     }
-    if (std::chrono::steady_clock::now() > deadline) break;
+    const auto now = std::chrono::steady_clock::now();
+    if (deadline == std::chrono::steady_clock::time_point{}) deadline = now + kSpin;
+    if (now > deadline) break;
+    sched_yield();
   }
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
@@ -46,21 +52,32 @@ void Pool::run_region(Region region, const void* context) {
   }
   region_ = region;
   context_ = context;
-  unfinished_.store(num_threads_ - 1, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
+  left_.store(0, std::memory_order_relaxed);
+  const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  gate_.store(uint64_t{generation} << 32 | kOpen, std::memory_order_release);
+  generation_.store(generation, std::memory_order_release);  // behind the gate: who sees this sees the gate open
   generation_.notify_all();
   region(context, 0);
-  for (int left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) wait_until_changed(unfinished_, left);
+  const uint64_t closed = gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  const auto joined = static_cast<uint32_t>(closed & (kOpen - 1));
+  for (uint32_t left; (left = left_.load(std::memory_order_acquire)) != joined;) wait_until_changed(left_, left);
 }
 
 void Pool::work(int thread_idx) {
   uint32_t seen = 0;
   while (true) {
     wait_until_changed(generation_, seen);
-    ++seen;
+    seen = generation_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
+    uint64_t gate = gate_.load(std::memory_order_acquire);
+    bool joined = false;
+    while (gate >> 32 == seen && (gate & kOpen) != 0 && !joined) {
+      joined = gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel, std::memory_order_acquire);
+    }
+    if (!joined) continue;
     region_(context_, thread_idx);
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    left_.fetch_add(1, std::memory_order_acq_rel);
+    left_.notify_one();
   }
 }
 

@@ -1,7 +1,11 @@
 #pragma once
 
-// The CPU back end's threads. A region runs one function on every thread at once; between the regions of one step the
-// workers spin for at most 100 microseconds, then sleep, so that an idle process uses no CPU.
+// The CPU back end's threads. A region runs one function on several threads at once; between the regions of one step
+// the workers spin for at most 100 microseconds, then sleep, so that an idle process uses no CPU.
+//
+// Nobody waits for a thread that is late: the caller works from the start, and when it finds nothing left to do the
+// region is closed. A worker that the system has put aside for somebody else joins the next one. Those who have joined
+// are waited for, so pieces of work should be small.
 
 #include <atomic>
 #include <cstdint>
@@ -23,8 +27,10 @@ class Pool {
 
   int num_threads() const { return num_threads_; }
 
-  // Calls body(thread_idx) once on each thread, thread_idx in [0, num_threads), and returns when all are done. Several
-  // threads may call run(); their regions take turns. A body may not call run().
+  // Calls body(0) on the calling thread and body(thread_idx), thread_idx in [1, num_threads), on the workers that come
+  // before that call returns; returns when all are done. So one call has to be able to do all the work: body takes
+  // pieces of it until none is left. Several threads may call run(); their regions take turns. A body may not call
+  // run().
   template <typename Body>
   void run(const Body& body) {
     run_region([](const void* context, int thread_idx) { (*static_cast<const Body*>(context))(thread_idx); }, &body);
@@ -54,10 +60,12 @@ class Pool {
 
   const int num_threads_;
   std::mutex turn_;  // held by the caller of run() for the length of its region
+  // Of the open region; read only by those who have joined it, and not changed before they have left.
   Region region_ = nullptr;
   const void* context_ = nullptr;
-  std::atomic<uint32_t> generation_{0};  // counts regions; a worker joins each exactly once
-  std::atomic<int> unfinished_{0};
+  std::atomic<uint64_t> gate_{0};        // generation << 32 | open << 31 | workers that have joined
+  std::atomic<uint32_t> generation_{0};  // counts regions; what workers wait for
+  std::atomic<uint32_t> left_{0};        // workers that have joined the region and left it
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> workers_;
 };
