@@ -47,9 +47,9 @@ Result<uint64_t> BatchingEngine::submit(EngineRequest request) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return Error{ErrorCode::kOverloaded, "the engine is stopping"};
-    const auto waiting = num_waiting_.load(std::memory_order_relaxed) + static_cast<int32_t>(inbox_.requests.size());
+    const auto waiting = num_waiting_ + static_cast<int32_t>(inbox_.requests.size());
     // A draft that waits gives way to a request (Scheduler::add).
-    if (waiting >= max_num_waiting_ && (active->is_draft() || num_drafts_.load(std::memory_order_relaxed) == 0)) {
+    if (waiting >= max_num_waiting_ && (active->is_draft() || num_drafts_ == 0)) {
       return Error{ErrorCode::kOverloaded, std::to_string(waiting) + " requests are waiting already"};
     }
     id = active->id = next_id_++;
@@ -108,6 +108,7 @@ void BatchingEngine::run() {
         changed_.wait_for(lock, kNap, [&] { return !inbox_.empty(); });
       }
       std::swap(inbox, inbox_);
+      num_waiting_ += static_cast<int32_t>(inbox.requests.size());
       stopping = stopping_;
       late = stopping && clock_.now_ns() >= stop_deadline_ns_;
     }
@@ -120,9 +121,10 @@ void BatchingEngine::run() {
     if (stopping && !loop_.has_requests()) break;
     worked = loop_.step();
     const EngineStats stats = loop_.stats();
-    num_waiting_.store(stats.num_waiting, std::memory_order_relaxed);
-    num_drafts_.store(stats.num_drafts, std::memory_order_relaxed);
     stats_.write(stats);
+    const std::lock_guard lock(mutex_);
+    num_waiting_ = stats.num_waiting;
+    num_drafts_ = stats.num_drafts;
   }
   stats_.write(loop_.stats());
 }

@@ -3,7 +3,6 @@
 // The Engine over a StepRunner: one thread that runs the loop (engine_loop.h), and an inbox that everybody else writes
 // to. The thread sleeps when there is nothing to do.
 
-#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -66,8 +65,8 @@ class BatchingEngine final : public Engine {
   uint64_t next_id_ = 1;
   bool stopping_ = false;
   int64_t stop_deadline_ns_ = 0;
-  std::atomic<int32_t> num_waiting_{0};  // in the loop
-  std::atomic<int32_t> num_drafts_{0};
+  int32_t num_waiting_ = 0;  // in the loop, or on their way there
+  int32_t num_drafts_ = 0;   // in the loop
   Snapshot<EngineStats> stats_;
   std::mutex join_mutex_;
   std::thread thread_;

@@ -38,13 +38,15 @@ Status Scheduler::add(Sequence& sequence) {
                                            " tokens; the KV cache holds " + std::to_string(capacity) +
                                            ", the answer included"};
   }
-  if (waiting_.size() >= static_cast<size_t>(options_.max_num_waiting)) {
+  const size_t bound = static_cast<size_t>(options_.max_num_waiting);
+  if (waiting_.size() >= bound && !sequence.is_draft() && waiting_.back()->is_draft()) {
     Sequence& last = *waiting_.back();
-    if (!last.is_draft() || sequence.is_draft()) {
-      return Error{ErrorCode::kOverloaded, std::to_string(waiting_.size()) + " requests are waiting already"};
-    }
     end(last);
     ended_.push_back({&last, FinishReason::kCancelled});
+  }
+  // Those who lost their blocks wait here as well; they do not count.
+  if (waiting_.size() >= bound + static_cast<size_t>(options_.max_num_seqs)) {
+    return Error{ErrorCode::kOverloaded, std::to_string(waiting_.size()) + " requests are waiting already"};
   }
   sequence.max_tokens = std::min(sequence.max_tokens, capacity - sequence.num_prompt);
   extend_hashes(hasher_, sequence.seed, sequence.token_ids, pool_.block_size(), sequence.images, sequence.hashes);
