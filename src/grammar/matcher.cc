@@ -8,7 +8,7 @@ namespace {
 
 // Ambiguous grammars are followed in so many ways at most: enough for any schema, and hostile ones stay cheap.
 constexpr size_t kMaxConfigs = 512;
-constexpr size_t kFramesBeforeCompacting = 4096;
+constexpr size_t kFramesBeforeCompacting = 4096;  // beside twice those that were left the last time
 
 void set_bit(std::vector<uint64_t>& mask, int32_t id) {
   mask[static_cast<size_t>(id) / 64] |= uint64_t{1} << (static_cast<size_t>(id) % 64);
@@ -98,7 +98,7 @@ bool Matcher::accept(std::string_view bytes) {
       return false;
     }
   }
-  if (frames_.size() > kFramesBeforeCompacting) compact();
+  if (frames_.size() > kFramesBeforeCompacting + 2 * num_compacted_) compact();
   return true;
 }
 
@@ -195,7 +195,6 @@ void Matcher::add_allowed(std::vector<uint64_t>& mask) {
 // Keeps the frames that are still waited in.
 void Matcher::compact() {
   std::vector<int32_t> place(frames_.size(), -1);
-  std::vector<int32_t> wanted;
   for (const Config& config : now_.configs) {
     for (int32_t at = config.parent; at >= 0 && place[static_cast<size_t>(at)] < 0;
          at = frames_[static_cast<size_t>(at)].parent) {
@@ -214,6 +213,7 @@ void Matcher::compact() {
     if (config.parent >= 0) config.parent = place[static_cast<size_t>(config.parent)];
   }
   frames_ = std::move(kept);
+  num_compacted_ = frames_.size();
 }
 
 }  // namespace glimpse

@@ -61,6 +61,7 @@ class Matcher {
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::shared_ptr<const Grammar> grammar_;
   std::vector<Frame> frames_;
+  size_t num_compacted_ = 0;
   Set now_;
   Set next_;
   std::vector<Config> open_;
