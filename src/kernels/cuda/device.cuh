@@ -148,6 +148,35 @@ inline int ceil_div(int64_t a, int64_t b) {
   return static_cast<int>((a + b - 1) / b);
 }
 
+// Programmatic dependent launch: a kernel started by launch() below may begin while the one before it is still running.
+// It has to call wait_for_previous() before it reads or writes anything that others touch (constants such as weights it
+// may read before); after that everything enqueued earlier is complete and visible. Every kernel started so calls it.
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Lets the next kernel's blocks come as soon as there is room for them.
+__device__ inline void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+template <typename... Params, typename... Args>
+void launch(void (*kernel)(Params...), dim3 grid, int threads, const CudaStream& stream, const Args&... args) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.stream = stream.handle();
+  config.attrs = &attribute;
+  config.numAttrs = stream.launches_dependently() ? 1 : 0;
+  CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...));
+}
+
 // A launch's own faults; those of the kernel show up at the next synchronisation.
 inline void check_launch() {
   CUDA_CHECK(cudaGetLastError());

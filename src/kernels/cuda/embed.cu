@@ -20,6 +20,8 @@ struct EmbedParams {
 
 template <typename Table, typename Image, typename X>
 __global__ void embed_kernel(EmbedParams p) {
+  let_next_start();
+  wait_for_previous();
   const int64_t t = blockIdx.x;
   if (t >= *p.count) return;
   const int32_t image_row = p.image_rows != nullptr ? p.image_rows[t] : -1;
@@ -38,6 +40,8 @@ __global__ void embed_kernel(EmbedParams p) {
 __global__ void rope_table_kernel(const int32_t* count, const int32_t* positions, int64_t axis_stride,
                                   const float* inv_freq, const uint8_t* axis, int32_t num_pairs, float* cos,
                                   float* sin) {
+  let_next_start();
+  wait_for_previous();
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t t = at / num_pairs;
   const auto i = static_cast<int32_t>(at % num_pairs);
@@ -68,20 +72,19 @@ void embed(const EmbedArgs& args, CudaStream& stream) {
   with_type(args.table.dtype, [&](auto* table) {
     with_type(args.images ? args.images.dtype : args.x.dtype, [&](auto* image) {
       with_type(args.x.dtype, [&](auto* x) {
-        embed_kernel<std::remove_pointer_t<decltype(table)>, std::remove_pointer_t<decltype(image)>,
-                     std::remove_pointer_t<decltype(x)>><<<args.tokens.capacity, 256, 0, stream.handle()>>>(params);
+        launch(embed_kernel<std::remove_pointer_t<decltype(table)>, std::remove_pointer_t<decltype(image)>,
+                            std::remove_pointer_t<decltype(x)>>,
+               args.tokens.capacity, 256, stream, params);
       });
     });
   });
-  check_launch();
 }
 
 void rope_table(const RopeTableArgs& args, CudaStream& stream) {
   if (args.tokens.capacity == 0) return;
   const int64_t axis_stride = args.axis_stride != 0 ? args.axis_stride : args.tokens.capacity;
-  rope_table_kernel<<<ceil_div(int64_t{args.tokens.capacity} * args.num_pairs, 256), 256, 0, stream.handle()>>>(
-      args.tokens.count, args.positions, axis_stride, args.inv_freq, args.axis, args.num_pairs, args.cos, args.sin);
-  check_launch();
+  launch(rope_table_kernel, ceil_div(int64_t{args.tokens.capacity} * args.num_pairs, 256), 256, stream,
+         args.tokens.count, args.positions, axis_stride, args.inv_freq, args.axis, args.num_pairs, args.cos, args.sin);
 }
 
 }  // namespace glimpse::cuda

@@ -24,6 +24,8 @@ struct NormParams {
 template <typename X, typename Branch, typename Y, int kVectors>
 __global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
   __shared__ float scratch[32];
+  let_next_start();
+  wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;
   const int64_t source = p.row_idx != nullptr ? p.row_idx[r] : r;
@@ -91,6 +93,8 @@ __global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
 template <typename X, typename Branch, typename Y>
 __global__ void add_norm_any_kernel(NormParams p) {
   __shared__ float scratch[32];
+  let_next_start();
+  wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;
   const int64_t source = p.row_idx != nullptr ? p.row_idx[r] : r;
@@ -116,6 +120,8 @@ template <typename X, typename Y>
 __global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t x_stride, const float* weight,
                                       const float* bias, float eps, int32_t cols, Y* y, int64_t y_stride) {
   __shared__ float scratch[32];
+  let_next_start();
+  wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *count) return;
   x += r * x_stride;
@@ -135,20 +141,20 @@ __global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t 
 }
 
 template <typename X, typename Branch, typename Y>
-void launch_add_norm(const NormParams& params, int rows, bool eights, cudaStream_t stream) {
+void launch_add_norm(const NormParams& params, int rows, bool eights, const CudaStream& stream) {
   if (!eights || params.cols > 512 * 8 * 4) {
-    add_norm_any_kernel<X, Branch, Y><<<rows, 256, 0, stream>>>(params);
+    launch(add_norm_any_kernel<X, Branch, Y>, rows, 256, stream, params);
     return;
   }
   const int pieces = params.cols / 8;
   const int threads = pieces >= 512 ? 512 : (pieces + 31) / 32 * 32;
   const int vectors = ceil_div(pieces, threads);
   if (vectors == 1) {
-    add_norm_kernel<X, Branch, Y, 1><<<rows, threads, 0, stream>>>(params);
+    launch(add_norm_kernel<X, Branch, Y, 1>, rows, threads, stream, params);
   } else if (vectors == 2) {
-    add_norm_kernel<X, Branch, Y, 2><<<rows, threads, 0, stream>>>(params);
+    launch(add_norm_kernel<X, Branch, Y, 2>, rows, threads, stream, params);
   } else {
-    add_norm_kernel<X, Branch, Y, 4><<<rows, threads, 0, stream>>>(params);
+    launch(add_norm_kernel<X, Branch, Y, 4>, rows, threads, stream, params);
   }
 }
 
@@ -178,11 +184,10 @@ void add_norm(const AddNormArgs& args, CudaStream& stream) {
     with_type(args.branch ? args.branch.dtype : args.x.dtype, [&](auto* branch) {
       with_type(args.y.values.dtype, [&](auto* y) {
         launch_add_norm<std::remove_pointer_t<decltype(x)>, std::remove_pointer_t<decltype(branch)>,
-                        std::remove_pointer_t<decltype(y)>>(params, args.rows.capacity, eights, stream.handle());
+                        std::remove_pointer_t<decltype(y)>>(params, args.rows.capacity, eights, stream);
       });
     });
   });
-  check_launch();
 }
 
 void layernorm_gelu(const LayerNormGeluArgs& args, CudaStream& stream) {
@@ -191,12 +196,11 @@ void layernorm_gelu(const LayerNormGeluArgs& args, CudaStream& stream) {
     with_type(args.y.values.dtype, [&](auto* y) {
       using X = std::remove_pointer_t<decltype(x)>;
       using Y = std::remove_pointer_t<decltype(y)>;
-      layernorm_gelu_kernel<X, Y><<<args.rows.capacity, 512, 0, stream.handle()>>>(
-          args.rows.count, static_cast<const X*>(args.x.data), args.x.stride, args.weight, args.bias, args.eps,
-          static_cast<int32_t>(args.x.cols), static_cast<Y*>(args.y.values.data), args.y.values.stride);
+      launch(layernorm_gelu_kernel<X, Y>, args.rows.capacity, 512, stream, args.rows.count,
+             static_cast<const X*>(args.x.data), args.x.stride, args.weight, args.bias, args.eps,
+             static_cast<int32_t>(args.x.cols), static_cast<Y*>(args.y.values.data), args.y.values.stride);
     });
   });
-  check_launch();
 }
 
 }  // namespace glimpse::cuda

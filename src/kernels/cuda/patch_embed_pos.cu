@@ -27,6 +27,8 @@ struct PatchParams {
 template <typename X>
 __global__ void patch_kernel(PatchParams p, X* x) {
   __shared__ float scratch[32];
+  let_next_start();
+  wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;
   const float* product = p.product + r * p.hidden;
@@ -79,9 +81,8 @@ void patch_embed_pos(const PatchEmbedPosArgs& args, CudaStream& stream) {
                            .eps = args.eps};
   with_type(args.x.dtype, [&](auto* to) {
     using X = std::remove_pointer_t<decltype(to)>;
-    patch_kernel<X><<<static_cast<unsigned>(m), 256, 0, stream.handle()>>>(params, static_cast<X*>(args.x.data));
+    launch(patch_kernel<X>, static_cast<unsigned>(m), 256, stream, params, static_cast<X*>(args.x.data));
   });
-  check_launch();
 }
 
 size_t patch_embed_pos_workspace(const PatchEmbedPosArgs& args) {

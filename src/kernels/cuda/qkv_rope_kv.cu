@@ -24,6 +24,8 @@ struct RopeParams {
 // One element pair a thread: of head h, the elements that rotate together, or neighbours behind the rotated part.
 template <typename P, typename Q, typename K, bool kText>
 __global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
+  let_next_start();
+  wait_for_previous();
   const int64_t t = blockIdx.x;
   if (t >= *p.count) return;
   const int32_t half = p.head_dim / 2;
@@ -66,6 +68,76 @@ __global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K*
   }
 }
 
+// Eight pairs a thread, for head_dim a multiple of 16, num_pairs one of 8, and rows at multiples of 16 bytes.
+template <typename P, typename Q, typename K, bool kText>
+__global__ void rope_kv_kernel8(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
+  let_next_start();
+  wait_for_previous();
+  const int64_t t = blockIdx.x;
+  if (t >= *p.count) return;
+  const int32_t units = p.head_dim / 16;  // of a head
+  const auto unit = static_cast<int32_t>(threadIdx.x + blockIdx.y * blockDim.x);
+  const int32_t head = unit / units;
+  if (head >= p.num_heads + 2 * p.num_kv_heads) return;
+  const int32_t slot = kText ? p.slots[t] : 0;
+  const bool to_cache = kText && head >= p.num_heads;
+  if (to_cache && slot < 0) return;
+  const int32_t pair = unit % units * 8;
+  const bool rotates = pair < p.num_pairs && head < p.num_heads + p.num_kv_heads;
+  const bool split = !p.interleaved && pair < p.num_pairs;
+  const int32_t first = split ? pair : 2 * pair;
+  const int32_t second = split ? pair + p.num_pairs : 2 * pair + 8;
+  const P* row = product + t * p.columns + head * p.head_dim;
+  float a[8];
+  float b[8];
+  load8(row + first, a);
+  load8(row + second, b);
+  if (p.bias != nullptr) {
+    float bias[8];
+    load8(p.bias + head * p.head_dim + first, bias);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) a[i] += bias[i];
+    load8(p.bias + head * p.head_dim + second, bias);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) b[i] += bias[i];
+  }
+  if (rotates) {
+    float cos[8];
+    float sin[8];
+    load8(p.cos + t * p.num_pairs + pair, cos);
+    load8(p.sin + t * p.num_pairs + pair, sin);
+    if (split) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float rotated = a[i] * cos[i] - b[i] * sin[i];
+        b[i] = b[i] * cos[i] + a[i] * sin[i];
+        a[i] = rotated;
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float low = a[2 * i] * cos[i] - a[2 * i + 1] * sin[i];
+        a[2 * i + 1] = a[2 * i + 1] * cos[i] + a[2 * i] * sin[i];
+        a[2 * i] = low;
+        const float high = b[2 * i] * cos[4 + i] - b[2 * i + 1] * sin[4 + i];
+        b[2 * i + 1] = b[2 * i + 1] * cos[4 + i] + b[2 * i] * sin[4 + i];
+        b[2 * i] = high;
+      }
+    }
+  }
+  if (!to_cache) {
+    Q* to = q + t * p.q_stride + head * p.head_dim;
+    store8(to + first, a);
+    store8(to + second, b);
+    return;
+  }
+  const bool is_value = head >= p.num_heads + p.num_kv_heads;
+  const int32_t kv_head = head - p.num_heads - (is_value ? p.num_kv_heads : 0);
+  K* to = (is_value ? values : keys) + kv.offset(slot, kv_head);
+  store8(to + first, a);
+  store8(to + second, b);
+}
+
 // Above so many rows the product is kept in bfloat16, as the reference implementation keeps it.
 constexpr int64_t kFloatRows = 1024;
 
@@ -100,6 +172,12 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
   // The half-split layout pairs elements up to 2 num_pairs; the rest are neighbours only if that is even, which it is.
   const KvLayer kv = args.kv != nullptr ? kv_layer(*args.kv, args.layer) : KvLayer{};
   const auto rows = static_cast<unsigned>(m);
+  // In eights only when everything is aligned to them.
+  const int64_t units = (args.num_heads + 2 * args.num_kv_heads) * (args.head_dim / 16);
+  const bool eights = args.head_dim % 16 == 0 && args.num_pairs % 8 == 0 && in_eights(out) && units <= 1024 &&
+                      reinterpret_cast<uintptr_t>(args.cos) % 32 == 0 &&
+                      reinterpret_cast<uintptr_t>(args.sin) % 32 == 0;
+  const int threads = eights ? ceil_div(units, 32) * 32 : 256;
   with_type(dtype, [&](auto* in) {
     with_type(out.dtype, [&](auto* to) {
       using P = std::remove_pointer_t<decltype(in)>;
@@ -107,17 +185,17 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
       const auto* p = static_cast<const P*>(product.data);
       auto* q = static_cast<Q*>(out.data);
       if (args.kv == nullptr) {
-        rope_kv_kernel<P, Q, float, false><<<rows, 256, 0, stream.handle()>>>(params, p, q, nullptr, nullptr, kv);
+        launch(eights ? rope_kv_kernel8<P, Q, float, false> : rope_kv_kernel<P, Q, float, false>, rows, threads, stream,
+               params, p, q, nullptr, nullptr, kv);
         return;
       }
       with_type(kv.dtype, [&](auto* stored) {
         using K = std::remove_pointer_t<decltype(stored)>;
-        rope_kv_kernel<P, Q, K, true>
-            <<<rows, 256, 0, stream.handle()>>>(params, p, q, static_cast<K*>(kv.k), static_cast<K*>(kv.v), kv);
+        launch(eights ? rope_kv_kernel8<P, Q, K, true> : rope_kv_kernel<P, Q, K, true>, rows, threads, stream, params,
+               p, q, static_cast<K*>(kv.k), static_cast<K*>(kv.v), kv);
       });
     });
   });
-  check_launch();
 }
 
 size_t qkv_rope_kv_workspace(const QkvRopeKvArgs& args) {

@@ -244,6 +244,8 @@ __device__ void find_last(const Row& row, int32_t vocab, int32_t top_k, float to
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs args, float* adjusted_rows) {
   __shared__ Shared s;
+  let_next_start();
+  wait_for_previous();
   const int32_t r = static_cast<int32_t>(blockIdx.x);
   if (r >= *args.rows.count) return;
   const int32_t slot_id = args.row_slots[r];
@@ -335,8 +337,7 @@ void sample(const SampleArgs& args, CudaStream& stream) {
   if (args.rows.capacity == 0) return;
   CHECK(args.logits.cols <= int64_t{kSegment} * kMaxSegments, args.logits.cols);
   auto* adjusted = stream.workspace<float>(static_cast<size_t>(args.rows.capacity * args.logits.cols));
-  sample_kernel<<<static_cast<unsigned>(args.rows.capacity), kThreads, 0, stream.handle()>>>(args, adjusted);
-  check_launch();
+  launch(sample_kernel, static_cast<unsigned>(args.rows.capacity), kThreads, stream, args, adjusted);
 }
 
 size_t sample_workspace(const SampleArgs& args) {

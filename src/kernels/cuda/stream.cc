@@ -31,6 +31,11 @@ CudaStream::CudaStream(Backend& backend, Products& products, bool low_priority)
   CUDA_CHECK(cudaMalloc(&counters_, kStreamCounters * sizeof(int32_t)));
   CUDA_CHECK(cudaMemset(counters_, 0, kStreamCounters * sizeof(int32_t)));
   CUDA_CHECK(cudaStreamSynchronize(nullptr));  // this stream does not wait for the default one
+  int device = 0;
+  int major = 0;
+  CUDA_CHECK(cudaGetDevice(&device));
+  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  dependent_ = major >= 9;
 }
 
 CudaStream::~CudaStream() {

@@ -36,6 +36,8 @@ class CudaStream final : public Stream {
   cudaStream_t handle() const { return handle_; }
   Products& products() const { return products_; }
   bool capturing() const { return capturing_; }
+  // Whether the device can start a kernel before the one in front of it has ended (device.cuh).
+  bool launches_dependently() const { return dependent_; }
   // The ops' scratch; CHECKs that it was reserved.
   template <typename T>
   T* workspace(size_t count) const {
@@ -55,6 +57,7 @@ class CudaStream final : public Stream {
   void* blas_workspace_ = nullptr;
   int32_t* counters_ = nullptr;
   bool capturing_ = false;
+  bool dependent_ = false;
 };
 
 inline CudaStream& cuda_stream(Stream& stream) {
