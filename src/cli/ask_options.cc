@@ -83,6 +83,16 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)")
       ->check(CLI::Range(1, 1024))
       ->group(group);
+  app.add_option("--device", options.device, "Where the model runs; auto: the first GPU if there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
+                 "GPU: share of its memory to take in all; the KV cache gets what is left")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  app.add_flag("--enforce-eager", options.enforce_eager, "GPU: enqueue every step anew instead of replaying graphs")
+      ->group(group);
   app.add_option("--isa", options.isa, "Instruction set, to compare them")
       ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16"}))
       ->capture_default_str()
@@ -161,8 +171,17 @@ Result<SamplingParams> resolve_sampling(const AskOptions& options, const Generat
   return sampling;
 }
 
+Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
+  const bool quantized = options.quantization == "int8" || options.vision_quantization != "none";
+  if (options.device == "cuda") return make_cuda_backend({});
+  if (options.device == "auto" && !quantized) {
+    if (auto cuda = make_cuda_backend({})) return cuda;
+  }
+  return make_cpu_backend({.num_threads = options.threads, .isa = isa_of(options.isa)});
+}
+
 Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options) {
-  ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads, .isa = isa_of(options.isa)}));
+  ASSIGN_OR_RETURN(auto backend, make_backend(options));
   const auto bar = std::make_shared<ProgressBar>();  // the vision tower is loaded later, with the first picture
   RunnerOptions runner;
   runner.dtype = options.dtype == "float32"    ? DType::kF32
@@ -181,6 +200,8 @@ Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const Mod
     runner.cache_dir = options.cache_dir == "auto" ? default_cache_dir() : options.cache_dir;
   }
   runner.cache_key = source.cache_key;
+  runner.enforce_eager = options.enforce_eager;
+  runner.gpu_memory_utilization = options.gpu_memory_utilization;
   runner.progress = [bar](const LoadProgress& progress) { bar->update(progress); };
   auto loaded = Runner::create(std::move(backend), source.config, source.weights, runner);
   bar->clear();

@@ -22,7 +22,10 @@ struct ModelOptions {
   std::string cache_dir = "auto";
   int threads = 0;
   std::string isa = "auto";
-  int32_t max_model_len = 0;  // 0: the checkpoint's, at most 8192
+  std::string device = "auto";
+  bool enforce_eager = false;
+  double gpu_memory_utilization = 0;  // 0: the KV cache of one context
+  int32_t max_model_len = 0;          // 0: the checkpoint's, at most 8192
   int32_t max_num_batched_tokens = 512;
 };
 
@@ -48,6 +51,10 @@ void add_ask_options(CLI::App& app, AskOptions& options);
 
 // Sampling of a question: the command line's, and where that is silent the checkpoint's generation_config.json.
 Result<SamplingParams> resolve_sampling(const AskOptions& options, const GenerationConfig& generation);
+
+// The back end that the options name. auto: CUDA where there is a device and it runs the quantisation, else the CPU.
+// Errors: make_cuda_backend's and make_cpu_backend's.
+Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options);
 
 // Packs the weights, with a progress bar. Errors: the checkpoint's and the machine's.
 Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options);

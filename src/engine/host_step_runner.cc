@@ -11,22 +11,26 @@ constexpr int64_t kSmallDraw = 16384;
 
 }  // namespace
 
-HostStepRunner::HostStepRunner(Runner& runner, const Clock& clock) : runner_(runner), clock_(clock) {
+StepRunnerInfo step_runner_info(const Runner& runner) {
   const RunnerOptions& options = runner.options();
-  info_ = {.block_size = runner.block_size(),
-           .num_blocks = runner.num_blocks(),
-           .block_bytes = runner.block_bytes(),
-           .max_model_len = options.max_model_len,
-           .max_num_batched_tokens = options.max_num_batched_tokens,
-           .max_num_seqs = options.max_num_seqs,
-           .vocab_size = static_cast<int32_t>(runner.config().text.vocab_size),
-           .spatial_merge_size = static_cast<int32_t>(runner.config().vision.spatial_merge_size),
-           .patch_values = runner.config().vision.in_channels * runner.config().vision.patch_size *
-                           runner.config().vision.patch_size,
-           .num_image_rows = runner.num_image_rows(),
-           .image_row_bytes = runner.image_row_bytes(),
-           .pipeline_depth = 0};
-  const auto seqs = static_cast<size_t>(options.max_num_seqs);
+  const ModelConfig& config = runner.config();
+  return {.block_size = runner.block_size(),
+          .num_blocks = runner.num_blocks(),
+          .block_bytes = runner.block_bytes(),
+          .max_model_len = options.max_model_len,
+          .max_num_batched_tokens = options.max_num_batched_tokens,
+          .max_num_seqs = options.max_num_seqs,
+          .vocab_size = static_cast<int32_t>(config.text.vocab_size),
+          .spatial_merge_size = static_cast<int32_t>(config.vision.spatial_merge_size),
+          .patch_values = config.vision.in_channels * config.vision.patch_size * config.vision.patch_size,
+          .num_image_rows = runner.num_image_rows(),
+          .image_row_bytes = runner.image_row_bytes(),
+          .pipeline_depth = 0};
+}
+
+HostStepRunner::HostStepRunner(Runner& runner, const Clock& clock) : runner_(runner), clock_(clock) {
+  info_ = step_runner_info(runner);
+  const auto seqs = static_cast<size_t>(info_.max_num_seqs);
   slots_.resize(seqs);
   scratch_.resize(static_cast<size_t>(runner.backend().num_host_threads()));
   draws_.reserve(seqs);

@@ -13,6 +13,8 @@
 
 namespace glimpse {
 
+StepRunnerInfo step_runner_info(const Runner& runner);
+
 class HostStepRunner final : public StepRunner {
  public:
   // `runner` and `clock` outlive it.

@@ -1,6 +1,7 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 
 #include "base/check.h"
@@ -63,18 +64,16 @@ Result<std::unique_ptr<Runner>> Runner::create(std::unique_ptr<Backend> backend,
 
 Status Runner::load_text(Backend& backend) {
   const TextConfig& text = config_.text;
-  const DType kv_dtype = options_.dtype;
-  int64_t kv_tokens = options_.num_kv_tokens == 0 ? options_.max_model_len : options_.num_kv_tokens;
   KvSpec kv{.num_layers = static_cast<int32_t>(text.num_hidden_layers),
             .num_kv_heads = static_cast<int32_t>(text.num_key_value_heads),
             .head_dim = static_cast<int32_t>(text.head_dim),
             .num_blocks = 1,
-            .dtype = kv_dtype};
+            .dtype = options_.dtype};
   // The block size is the back end's choice; a cache of one block tells it.
-  ASSIGN_OR_RETURN(const auto probe, backend.make_kv(kv));
+  ASSIGN_OR_RETURN(auto probe, backend.make_kv(kv));
   const int32_t block_size = probe->block_size;
-  kv.num_blocks = static_cast<int32_t>((kv_tokens + block_size - 1) / block_size);
-  ASSIGN_OR_RETURN(kv_, backend.make_kv(kv));
+  const int64_t token_bytes = probe->block_bytes / block_size;
+  probe = nullptr;
 
   const StepLimits limits{.max_tokens = options_.max_num_batched_tokens,
                           .max_seqs = options_.max_num_seqs,
@@ -99,6 +98,9 @@ Status Runner::load_text(Backend& backend) {
   images_ = {image_memory_.data(), residual, image_rows, text.hidden_size, text.hidden_size};
   ASSIGN_OR_RETURN(last_ids_,
                    backend.allocate(static_cast<size_t>(options_.max_num_seqs) * sizeof(int32_t), MemoryKind::kDevice));
+  ASSIGN_OR_RETURN(const int64_t kv_tokens, plan_kv_tokens(token_bytes));
+  kv.num_blocks = static_cast<int32_t>((kv_tokens + block_size - 1) / block_size);
+  ASSIGN_OR_RETURN(kv_, backend.make_kv(kv));
   ASSIGN_OR_RETURN(decoder_, TextDecoder::create(backend, text, std::move(weights), inputs_, *kv_, images_,
                                                  last_ids_.as<int32_t>(), *stream_));
   if (!backend.shares_host_memory()) {
@@ -108,6 +110,47 @@ Status Runner::load_text(Backend& backend) {
   }
   RETURN_IF_ERROR(stream_->reserve_workspace(decoder_->workspace_bytes()));
   return backend.captures_graphs() ? warm_up() : Status();
+}
+
+Result<int64_t> Runner::plan_kv_tokens(int64_t bytes_per_token) {
+  const int64_t wanted = options_.num_kv_tokens == 0 ? options_.max_model_len : options_.num_kv_tokens;
+  const Backend::DeviceMemory memory = backend_->device_memory();
+  if (memory.total == 0) return wanted;
+  // What comes after this: activations, scratch and the vision tower with its largest picture, which has as many tokens
+  // as a context at most.
+  const TextConfig& text = config_.text;
+  const VisionConfig& vision = config_.vision;
+  const int64_t token_values =
+      6 * text.hidden_size + 2 * text.q_size() + 5 * text.intermediate_size + 2 * text.rotary_dim();
+  const int64_t activations = options_.max_num_batched_tokens * token_values * 2 +
+                              3 * int64_t{options_.max_num_seqs} * text.vocab_size * 4 + (int64_t{256} << 20);
+  const int64_t merge = vision.spatial_merge_size * vision.spatial_merge_size;
+  const int64_t patches = std::min<int64_t>(options_.max_model_len, 6144) * merge * 5 / 4;
+  const int64_t patch_values = 12 * vision.hidden_size + 3 * vision.out_hidden_size + 1024;
+  const int64_t pictures = total_weights(*source_, true) * 2 + patches * patch_values * 2;
+  const auto used = static_cast<int64_t>(memory.total - memory.free);
+  const auto total = static_cast<int64_t>(memory.total);
+  int64_t tokens = wanted;
+  if (options_.gpu_memory_utilization > 0 && options_.num_kv_tokens == 0) {
+    const auto allowed = static_cast<int64_t>(static_cast<double>(total) * options_.gpu_memory_utilization);
+    const int64_t left = allowed - used - activations - pictures;
+    tokens = std::max<int64_t>(left, 0) / bytes_per_token;
+    if (tokens < options_.max_model_len) {
+      return Error{ErrorCode::kResource, "the device's memory leaves room for " + std::to_string(tokens) +
+                                             " tokens, and a context may have " +
+                                             std::to_string(options_.max_model_len) +
+                                             "; raise --gpu-memory-utilization or lower --max-model-len"};
+    }
+  }
+  char line[256];
+  const auto gb = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  std::snprintf(line, sizeof line,
+                "device memory %.1f GB: weights and images %.1f, KV %.1f (%lld tokens), activations %.1f, vision tower "
+                "and pictures %.1f",
+                gb(total), gb(used), gb(tokens * bytes_per_token), static_cast<long long>(tokens), gb(activations),
+                gb(pictures));
+  memory_plan_ = line;
+  return tokens;
 }
 
 Status Runner::warm_up() {
@@ -177,8 +220,12 @@ Status Runner::begin_image(const void* pixels, const GridThw& grid, int32_t firs
   return tower_->begin(pixels, grid, out, *stream_);
 }
 
+bool Runner::enqueue_image(double max_flops) {
+  return tower_->advance(max_flops, *stream_);
+}
+
 bool Runner::advance_image(double max_flops) {
-  const bool done = tower_->advance(max_flops, *stream_);
+  const bool done = enqueue_image(max_flops);
   stream_->synchronize();
   return done;
 }
@@ -211,10 +258,14 @@ std::byte* Runner::image_rows(int32_t first_row) const {
 
 std::vector<float> Runner::image_embeddings(int64_t first_row, int64_t rows) {
   const auto count = static_cast<size_t>(rows * images_.stride);
-  std::vector<float> values(count);
-  CHECK(images_.dtype == DType::kF32, dtype_name(images_.dtype));
-  stream_->copy(values.data(), images_.row<float>(first_row), count * sizeof(float));
+  std::vector<std::byte> stored(count * dtype_bytes(images_.dtype));
+  stream_->copy(stored.data(), image_rows(static_cast<int32_t>(first_row)), stored.size());
   stream_->synchronize();
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) {
+    values[i] = images_.dtype == DType::kF32 ? reinterpret_cast<const float*>(stored.data())[i]
+                                             : to_float(reinterpret_cast<const bf16*>(stored.data())[i]);
+  }
   return values;
 }
 
@@ -275,7 +326,9 @@ StepShape Runner::stage(const Batch& batch) {
     num_tokens += count;
     step.context_lens[num_seqs++] = context;
     step.cu_seqlens[num_seqs] = num_tokens;
-    if (entry.wants_logits) step.logits_idx[num_logits++] = num_tokens - 1;
+    if (!entry.wants_logits) continue;
+    step.row_slots[num_logits] = entry.slot;
+    step.logits_idx[num_logits++] = num_tokens - 1;
   }
   step.counts[0] = num_tokens;
   step.counts[1] = num_seqs;

@@ -31,7 +31,10 @@ struct RunnerOptions {
   int32_t max_model_len = 8192;                            // tokens of a sequence's context
   int32_t max_num_batched_tokens = 512;                    // of one step
   int32_t max_num_seqs = 1;
-  int64_t num_kv_tokens = 0;   // KV capacity of all sequences together; 0: max_model_len
+  int64_t num_kv_tokens = 0;  // KV capacity of all sequences together; 0: max_model_len
+  // Of a device's memory, what may be taken in all; the KV cache gets what weights, activations and pictures leave. 0:
+  // num_kv_tokens decides.
+  double gpu_memory_utilization = 0;
   bool enforce_eager = false;  // no captured steps, where the back end could
   int64_t num_image_rows = 0;  // image embeddings on the device, one row a token; 0: max_model_len
   std::string cache_dir;       // where packed quantised weights are kept; empty: nowhere
@@ -65,6 +68,8 @@ class Runner {
   Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row);
   // Runs a slice of at most about `max_flops` operations (at least the smallest there is) and waits for it.
   bool advance_image(double max_flops);
+  // The same without waiting.
+  bool enqueue_image(double max_flops);
   void abandon_image();
   // Operations of the picture that was begun, and those of them that are done.
   double image_flops() const;
@@ -86,9 +91,13 @@ class Runner {
   const Matrix& logits() const { return decoder_->logits(); }
   // What the embedding of a token id -1 - slot reads, [max_num_seqs] in device memory.
   int32_t* last_ids() const { return last_ids_.as<int32_t>(); }
+  const StepInputs& inputs() const { return inputs_; }
   Backend& backend() { return *backend_; }
   // Sizes of the decode batches that have a captured step.
   std::vector<int32_t> captured_sizes() const;
+
+  // How the device's memory was divided: one line for people; empty on the CPU.
+  const std::string& memory_plan() const { return memory_plan_; }
 
   // Why the packed weights could not be kept, or empty.
   const std::string& cache_warning() const { return cache_warning_; }
@@ -100,6 +109,7 @@ class Runner {
   // Runs every class of step once, so that later ones allocate and choose nothing, and captures the decode steps.
   Status warm_up();
   StepShape stage(const Batch& batch);
+  Result<int64_t> plan_kv_tokens(int64_t bytes_per_token);
   std::byte* image_rows(int32_t first_row) const;
   std::unique_ptr<PackedCache> open_cache(std::string_view part, Quantization quantization) const;
   void finish_cache(PackedCache* cache);
@@ -123,6 +133,7 @@ class Runner {
   Buffer host_logits_;                  // where the host cannot read the device's
   std::unique_ptr<VisionTower> tower_;
   std::string cache_warning_;
+  std::string memory_plan_;
 };
 
 }  // namespace glimpse

@@ -113,6 +113,11 @@ class Event {
   // Returns when the work before the last record() has finished.
   virtual void wait() const {}
   virtual bool done() const { return true; }
+  // Nanoseconds between the passing of `earlier` and of this one, both of which have passed; 0 where nobody measured.
+  virtual int64_t ns_since(const Event& earlier) const {
+    (void)earlier;
+    return 0;
+  }
 };
 
 // A step that was captured once and can be launched again: same addresses, same capacities, new contents.

@@ -191,6 +191,7 @@ struct SampleSlot {
   int32_t min_tokens = 0;  // stop ids are masked before that position
   uint64_t seed = 0;
   uint64_t position = 0;  // tokens drawn; the op counts on
+  int32_t on_host = 0;    // 1: not drawn by the op
   int32_t has_penalties = 0;
   int32_t num_bias = 0;
   int32_t num_stop = 0;

@@ -24,6 +24,7 @@ size_t lay_out(T* base, const StepLimits& limits, StepFields<T>& fields) {
   fields.context_lens = take(limits.max_seqs);
   fields.block_table = take(int64_t{limits.max_seqs} * limits.max_blocks_per_seq);
   fields.logits_idx = take(limits.max_seqs);
+  fields.row_slots = take(limits.max_seqs);
   return offset;
 }
 

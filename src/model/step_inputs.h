@@ -38,6 +38,7 @@ struct StepFields {
   T* context_lens = nullptr;  // [max_seqs]
   T* block_table = nullptr;   // [max_seqs, max_blocks_per_seq]
   T* logits_idx = nullptr;    // [max_seqs]: token whose logits are wanted
+  T* row_slots = nullptr;     // [max_seqs]: of each row of logits, the slot that draws from it, or -1
 };
 
 class StepInputs {

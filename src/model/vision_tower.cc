@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -28,6 +29,8 @@ Result<std::unique_ptr<VisionTower>> VisionTower::create(Backend& backend, const
                                                          VisionWeights weights) {
   auto tower = std::unique_ptr<VisionTower>(new VisionTower(backend, config));
   tower->weights_ = std::move(weights);
+  // A device takes a millisecond for a phase, and its kernels want all rows at once.
+  tower->whole_phases_ = !backend.shares_host_memory();
   return tower;
 }
 
@@ -212,6 +215,7 @@ double VisionTower::row_flops(Phase phase) const {
 }
 
 double VisionTower::slice_flops() const {
+  if (whole_phases_) return row_flops(phase_) * static_cast<double>(phase_rows());
   const double together = heads_apart() ? 1 : static_cast<double>(config_.num_heads);
   return row_flops(phase_) * (phase_ == Phase::kAttention ? together * kSliceQueries : kSliceRows);
 }
@@ -222,6 +226,7 @@ bool VisionTower::heads_apart() const {
 
 // Some rows of the phase, at least a slice; returns what they cost.
 double VisionTower::advance_phase(double max_flops, Stream& stream) {
+  if (whole_phases_) max_flops = std::numeric_limits<double>::infinity();
   const double cost = row_flops(phase_);
   if (phase_ == Phase::kAttention) return cost * static_cast<double>(attend(max_flops, stream));
   const int64_t left = phase_rows() - done_;

@@ -99,6 +99,7 @@ class VisionTower {
   PatchEmbedPosArgs patch_args(int64_t first, int64_t count) const;
 
   Backend* backend_;
+  bool whole_phases_ = false;  // slices are whole phases
   VisionConfig config_;
   VisionWeights weights_;
   Arena arena_;

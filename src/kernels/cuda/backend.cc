@@ -63,7 +63,10 @@ class CudaBackend final : public Backend {
   std::string layout_id() const override {
     return "cuda-sm" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-1";
   }
-  DType residual_dtype(WeightFormat) const override { return DType::kF32; }
+  // bfloat16 as the reference implementation has it: float32 costs 1.5 % of a prefill and gains nothing measurable.
+  DType residual_dtype(WeightFormat format) const override {
+    return format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
+  }
   DType branch_dtype(WeightFormat format) const override {
     return format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
   }

@@ -172,7 +172,7 @@ void Products::run_blas(const CudaLinear& weight, const Matrix& x, int64_t m, co
   Problem problem(weight.rows, weight.cols, m, x.stride, y.stride, y.dtype);
   cublasLtMatmulAlgo_t algo;
   {
-    constexpr int kCandidates = 8;
+    constexpr int kCandidates = 16;
     const std::lock_guard lock(mutex_);
     auto found = choices_.find(key);
     if (found == choices_.end()) {

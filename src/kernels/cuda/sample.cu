@@ -251,6 +251,7 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs args, float
   const int32_t slot_id = args.row_slots[r];
   if (slot_id < 0) return;
   SampleSlot& slot = args.slots[slot_id];
+  if (slot.on_host != 0) return;
   const auto vocab = static_cast<int32_t>(args.logits.cols);
   const float* logits = static_cast<const float*>(args.logits.data) + r * args.logits.stride;
   uint16_t* history = args.history + int64_t{slot_id} * vocab;

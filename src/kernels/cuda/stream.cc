@@ -108,7 +108,13 @@ void CudaStream::wait(const Event& event) {
 }
 
 CudaEvent::CudaEvent() {
-  CUDA_CHECK(cudaEventCreateWithFlags(&handle_, cudaEventDisableTiming));
+  CUDA_CHECK(cudaEventCreate(&handle_));
+}
+
+int64_t CudaEvent::ns_since(const Event& earlier) const {
+  float ms = 0;
+  CUDA_CHECK(cudaEventElapsedTime(&ms, static_cast<const CudaEvent&>(earlier).handle(), handle_));
+  return static_cast<int64_t>(static_cast<double>(ms) * 1e6);
 }
 
 CudaEvent::~CudaEvent() {

@@ -70,6 +70,7 @@ class CudaEvent final : public Event {
   ~CudaEvent() override;
   void wait() const override;
   bool done() const override;
+  int64_t ns_since(const Event& earlier) const override;
   cudaEvent_t handle() const { return handle_; }
 
  private:

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Everything that is measured on a GPU, in one go: ceilings, kernels, whole models. Prints tables (docs/performance.md).
+#   scripts/bench_gpu.sh [folder with the built programs] [output folder]
+# The folder holds gpu_bench, libglimpse_cuda.so and, optionally, the kernel benches of bench/cuda; by default
+# build/cuda with its subfolders. libcublasLt.so has to be found by the dynamic linker.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=${1:-build/cuda}
+out=${2:-build/bench_gpu}
+mkdir -p "$out"
+program() { find "$bin" -name "$1" -type f -perm -u+x | head -1; }
+export GLIMPSE_CUDA_LIBRARY=${GLIMPSE_CUDA_LIBRARY:-$(program libglimpse_cuda.so)}
+model=${GLIMPSE_BENCH_CONFIG:-configs/GLM-4.6V-Flash}
+nvidia-smi --query-gpu=name,memory.total,driver_version,clocks.sm,temperature.gpu --format=csv,noheader || {
+  echo "SKIPPED: no GPU"
+  exit 0
+}
+
+# The two ceilings of this very card: bytes read and written by a copy, and a large bf16 product.
+ceilings=$(python3 - <<'PY' || echo "2.99e12 785e12"
+import statistics, torch
+def timed(f, runs=9):
+    times = []
+    for i in range(runs + 2):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record(); f(); end.record(); torch.cuda.synchronize()
+        if i > 1: times.append(begin.elapsed_time(end) / 1e3)
+    return statistics.median(times)
+a = torch.empty(2 << 30, dtype=torch.uint8, device="cuda"); b = torch.empty_like(a)
+copy = 2 * a.numel() / timed(lambda: b.copy_(a))
+del a, b
+n = 8192
+x, w = (torch.randn(n, n, dtype=torch.bfloat16, device="cuda") for _ in range(2))
+print(f"{copy:.4g} {2 * n**3 / timed(lambda: x @ w):.4g}")
+PY
+)
+read -r bandwidth rate <<<"$ceilings"
+echo "copy $bandwidth B/s, bf16 product $rate FLOP/s"
+
+gpu_bench=$(program gpu_bench)
+[ -n "$gpu_bench" ] || { echo "SKIPPED: no gpu_bench in $bin"; exit 0; }
+common="--config $model --bandwidth $bandwidth --rate $rate"
+echo; echo "## bf16"
+"$gpu_bench" $common --batch 1 --batch 8 --batch 16 --batch 64 --prompt 512 --prompt 2755 --vision 1932x1092 --vision 1120x1120 |
+  tee "$out/bf16.md"
+echo; echo "## bf16, without graphs"
+"$gpu_bench" $common --enforce-eager --batch 1 --batch 64 --prompt 512 | tee "$out/eager.md"
+for quantization in fp8 int4; do
+  echo; echo "## $quantization"
+  "$gpu_bench" $common --quantization $quantization --batch 1 --batch 8 --batch 16 --batch 64 --prompt 512 |
+    tee "$out/$quantization.md"
+done
+for bench in attention_bench matmul_bench; do
+  path=$(program $bench)
+  [ -n "$path" ] && { echo; echo "## $bench"; "$path" | tee "$out/$bench.md"; }
+done
+exit 0
