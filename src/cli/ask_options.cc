@@ -180,6 +180,11 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   return make_cpu_backend({.num_threads = options.threads, .isa = isa_of(options.isa)});
 }
 
+int32_t context_length(const ModelOptions& options, const ModelSource& source) {
+  if (options.max_model_len > 0) return options.max_model_len;
+  return std::min(static_cast<int32_t>(source.config.text.max_position_embeddings), kDefaultMaxModelLen);
+}
+
 Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options) {
   ASSIGN_OR_RETURN(auto backend, make_backend(options));
   const auto bar = std::make_shared<ProgressBar>();  // the vision tower is loaded later, with the first picture
@@ -194,8 +199,11 @@ Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const Mod
     return Error{ErrorCode::kInvalidArgument, "--max-model-len " + std::to_string(options.max_model_len) +
                                                   " is more than the checkpoint's " + std::to_string(longest)};
   }
-  runner.max_model_len = options.max_model_len > 0 ? options.max_model_len : std::min(longest, kDefaultMaxModelLen);
+  runner.max_model_len = context_length(options, source);
   runner.max_num_batched_tokens = std::min(options.max_num_batched_tokens, runner.max_model_len);
+  runner.max_num_seqs = options.max_num_seqs;
+  runner.num_kv_tokens = options.num_kv_tokens;
+  runner.num_image_rows = options.num_image_rows;
   if (options.cache_dir != "none") {
     runner.cache_dir = options.cache_dir == "auto" ? default_cache_dir() : options.cache_dir;
   }

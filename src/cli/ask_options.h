@@ -27,6 +27,10 @@ struct ModelOptions {
   double gpu_memory_utilization = 0;  // 0: the KV cache of one context
   int32_t max_model_len = 0;          // 0: the checkpoint's, at most 8192
   int32_t max_num_batched_tokens = 512;
+  // Not on `ask`'s command line: it runs one sequence.
+  int32_t max_num_seqs = 1;
+  int64_t num_kv_tokens = 0;   // of all sequences together; 0: max_model_len
+  int64_t num_image_rows = 0;  // image embeddings kept on the device; 0: max_model_len
 };
 
 struct AskOptions {
@@ -55,6 +59,9 @@ Result<SamplingParams> resolve_sampling(const AskOptions& options, const Generat
 // The back end that the options name. auto: CUDA where there is a device and it runs the quantisation, else the CPU.
 // Errors: make_cuda_backend's and make_cpu_backend's.
 Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options);
+
+// Tokens of a sequence's context: what the options say, else the checkpoint's, at most 8192.
+int32_t context_length(const ModelOptions& options, const ModelSource& source);
 
 // Packs the weights, with a progress bar. Errors: the checkpoint's and the machine's.
 Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options);

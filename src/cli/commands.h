@@ -15,6 +15,7 @@ struct Command {
 
 Command add_ask(CLI::App& program);
 Command add_inspect(CLI::App& program);
+Command add_serve(CLI::App& program);
 
 // "glimpse: MESSAGE" on stderr; returns the exit code of the error.
 struct Error;

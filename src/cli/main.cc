@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 
 #include "base/result.h"
 #include "cli/commands.h"
+#include "cli/serve_options.h"
 
 namespace glimpse {
 
@@ -17,9 +19,19 @@ int run(int argc, char** argv) {
   CLI::App program{"Glimpse: answers questions about pictures with GLM vision-language models.", "glimpse"};
   program.set_version_flag("--version", "glimpse " GLIMPSE_VERSION);
   program.require_subcommand(1);
-  const Command commands[] = {add_ask(program), add_inspect(program)};
+  const Command commands[] = {add_ask(program), add_inspect(program), add_serve(program)};
   try {
-    program.parse(argc, argv);
+    std::vector<std::string> arguments = with_dashes(argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    program.parse(std::move(arguments));
+  } catch (const CLI::ExtrasError& error) {
+    const int code = program.exit(error);
+    for (const std::string& argument : program.remaining(true)) {
+      const CLI::App& command = program.get_subcommands().empty() ? program : *program.get_subcommands().front();
+      const std::string nearest = nearest_option(command, argument);
+      if (argument.starts_with("--") && !nearest.empty()) std::fprintf(stderr, "Did you mean %s?\n", nearest.c_str());
+    }
+    return code == 0 ? 0 : 2;
   } catch (const CLI::ParseError& error) {
     // 0 for --help and --version; a wrong command line is the user's fault like a wrong file.
     return program.exit(error) == 0 ? 0 : 2;

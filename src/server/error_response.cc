@@ -17,6 +17,7 @@ HttpResponse error_response(const ApiError& error) {
 }
 
 HttpResponse error_response(const HttpFault& fault) {
+  if (fault.status == 503) return retry_response(503, fault.message, 1);
   return error_response(http_error(fault.status, fault.message));
 }
 

@@ -24,29 +24,33 @@ Task<Exchange::Body> Exchange::read_all(uint64_t limit) {
   }
   // A declared length is not believed further than the first bytes: memory is taken as they come.
   for (;;) {
-    const Connection::Piece piece = co_await connection_.read_body();
+    const Connection::Piece piece = co_await read_piece(limit - body.bytes.size());
     if (piece.fault) {
       body.failure = error_response(*piece.fault);
       break;
     }
     if (piece.bytes.empty()) break;
-    if (body.bytes.size() + piece.bytes.size() > limit) {
-      body.failure = error_response(HttpFault{413, fmt::format("the body has more than {} bytes", limit)});
-      break;
-    }
-    if (budget_.used + piece.bytes.size() > budget_.limit) {
-      body.failure = retry_response(503, "too many large requests are being received", 1);
-      break;
-    }
-    if (body.bytes.empty() && request.content_length && *request.content_length <= (uint64_t{1} << 20)) {
-      body.bytes.reserve(*request.content_length);
+    if (body.bytes.empty() && request.content_length) {
+      body.bytes.reserve(std::min<uint64_t>(*request.content_length, uint64_t{1} << 20));
     }
     body.bytes.append(piece.bytes);
-    budget_.used += piece.bytes.size();
-    budget_used_ += piece.bytes.size();
   }
   if (body.failure) body.bytes = {};
   co_return body;
+}
+
+Task<Connection::Piece> Exchange::read_piece(uint64_t limit) {
+  Connection::Piece piece = co_await connection_.read_body();
+  if (piece.fault || piece.bytes.empty()) co_return piece;
+  if (piece.bytes.size() > limit) {
+    piece.fault = HttpFault{413, "the request's body is too large"};
+  } else if (budget_.used + piece.bytes.size() > budget_.limit) {
+    piece.fault = HttpFault{503, "too many large requests are being received"};
+  } else {
+    budget_.used += piece.bytes.size();
+    budget_used_ += piece.bytes.size();
+  }
+  co_return piece;
 }
 
 void Exchange::start_stream(const HttpResponse& head) {

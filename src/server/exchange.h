@@ -41,8 +41,9 @@ class Exchange {
     std::optional<HttpResponse> failure;
   };
   Task<Body> read_all(uint64_t limit);
-  // The next piece; see Connection::read_body.
-  Task<Connection::Piece> read_piece() { return connection_.read_body(); }
+  // The next piece, for bodies that are worked on while they arrive; see Connection::read_body. A fault when it would
+  // be more than `limit` bytes.
+  Task<Connection::Piece> read_piece(uint64_t limit);
 
   // Begins an answer of unknown length. From here on the handler writes it and returns nothing.
   void start_stream(const HttpResponse& head);

@@ -293,12 +293,27 @@ std::optional<HttpResponse> HttpServer::refuse(Exchange& exchange, const Route& 
   }
   if (!route.limited) return std::nullopt;
   if (draining_) return retry_response(503, "the server is shutting down", 10);
-  const std::string& client = exchange.owner.empty() ? exchange.request.client : exchange.owner;
-  if (const auto wait_s = limiter_.take(client, clock_.now_ns())) {
+  if (const auto wait_s = take_turn(exchange.owner, exchange.request.client)) {
     return retry_response(429, fmt::format("rate limit: {:g} requests a minute", options_.rate_limit_per_minute),
                           *wait_s);
   }
   return std::nullopt;
+}
+
+std::optional<double> HttpServer::take_turn(const std::string& owner, const std::string& client) {
+  return limiter_.take(owner.empty() ? client : owner, clock_.now_ns());
+}
+
+bool HttpServer::allows_websocket_origin(const HttpRequest& request) const {
+  const std::string_view origin = request.header("origin");
+  if (origin.empty() || keys_.required()) return true;
+  const auto& listed = options_.cors.origins;
+  if (std::find(listed.begin(), listed.end(), "*") != listed.end() ||
+      std::find(listed.begin(), listed.end(), origin) != listed.end()) {
+    return true;
+  }
+  const size_t scheme = origin.find("://");
+  return scheme != std::string_view::npos && equals_ignoring_case(origin.substr(scheme + 3), request.header("host"));
 }
 
 void HttpServer::add_cors(Exchange& exchange) const {

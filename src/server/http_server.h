@@ -49,9 +49,11 @@ class HttpServer {
   bool draining() const { return draining_; }
   size_t num_connections() const { return connections_.size(); }
 
-  asio::io_context& io() { return io_; }
-  // Work that runs on after its request: kept alive by the server, ended with it.
   std::string new_request_id();
+  // Counts a request that came over a WebSocket against the rate limit; seconds to wait when it is over it.
+  std::optional<double> take_turn(const std::string& owner, const std::string& client);
+  // A page of another site may not speak for its visitor: without API keys the origin has to be this host, or listed.
+  bool allows_websocket_origin(const HttpRequest& request) const;
 
  private:
   struct Acceptor;

@@ -87,7 +87,10 @@ Task<ApiResult<PicturePtr>> PictureSources::find(ImageSource& source, const Aske
     case ImageSource::Kind::kFileId:
       if (asker.attachments != nullptr) {
         const auto found = asker.attachments->find(source.value);
-        if (found != asker.attachments->end()) co_return found->second;
+        if (found != asker.attachments->end()) {
+          file = found->second.file;
+          co_return found->second.picture;
+        }
       }
       file = files_.find(asker.owner, source.value);
       if (file != nullptr) co_return file->picture;

@@ -15,7 +15,11 @@
 namespace glimpse {
 
 // Pictures that came with the request, by the name under which the body refers to them.
-using Attachments = std::map<std::string, PicturePtr, std::less<>>;
+struct Attachment {
+  PicturePtr picture;
+  FilePtr file;  // if it was kept as one
+};
+using Attachments = std::map<std::string, Attachment, std::less<>>;
 
 class PictureSources {
  public:

@@ -2,6 +2,7 @@
 
 #include "server/log.h"
 #include "server/service.h"
+#include "server/websocket_session.h"
 
 namespace glimpse {
 
@@ -45,6 +46,11 @@ Server::Server(asio::io_context& io, const ServerOptions& options, const Clock& 
   add_health_routes(service);
   add_model_routes(service);
   add_generation_routes(service);
+  add_file_routes(service);
+  add_draft_routes(service);
+  add_token_routes(service);
+  add_websocket_route(service);
+  add_page_routes(service);
 }
 
 Server::~Server() {
@@ -75,6 +81,9 @@ void Server::drain(std::function<void()> done) {
   Service& service = impl_->service;
   const bool again = service.http.draining();
   const int64_t deadline_ns = service.clock.now_ns() + (again ? 0 : service.options.drain_timeout_ms * 1'000'000);
+  for (const auto& weak : service.sessions) {
+    if (const auto session = weak.lock()) session->drain();
+  }
   service.http.drain(deadline_ns, [this, done = std::move(done)] {
     impl_->stopped = true;
     done();

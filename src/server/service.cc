@@ -76,6 +76,11 @@ ApiResult<FilePtr> Service::accept_picture(StoredFile file, std::string_view par
   return stored;
 }
 
+std::string_view draft_status(const GenerationService::DraftOutcome& outcome) {
+  if (outcome.computed) return "computed";
+  return outcome.num_prompt_tokens > 0 ? "cancelled" : "empty";
+}
+
 Task<ApiResult<GenerationService::DraftOutcome>> Service::run_draft(std::string id, std::shared_ptr<Generation> job) {
   const std::string owner = job->input.owner;
   {

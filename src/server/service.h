@@ -17,6 +17,8 @@
 
 namespace glimpse {
 
+class WebSocketSession;
+
 struct Service {
   Service(asio::io_context& io_context, const ServerOptions& server_options, const Clock& the_clock,
           const ApiModel& api_model, Engine& the_engine, StepRing* step_ring);
@@ -42,6 +44,8 @@ struct Service {
   // Drafts that run, oldest first, by owner.
   std::map<std::string, std::deque<std::pair<std::string, std::shared_ptr<Generation>>>> drafts;
 
+  std::vector<std::weak_ptr<WebSocketSession>> sessions;
+
   // Moves the engine's step records into histograms and traces.
   void drain_steps();
   // A picture that has arrived: kept as a file, decoded and encoded at once. `on_prepared` and `on_encoded` (I/O
@@ -51,6 +55,9 @@ struct Service {
   // Runs a draft within the owner's bound: the oldest one makes room.
   Task<ApiResult<GenerationService::DraftOutcome>> run_draft(std::string id, std::shared_ptr<Generation> job);
 };
+
+// "computed", "cancelled" or "empty".
+std::string_view draft_status(const GenerationService::DraftOutcome& outcome);
 
 // One file each.
 void add_health_routes(Service& service);

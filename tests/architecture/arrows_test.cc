@@ -35,7 +35,7 @@ const Arrows kAllowed = {
     {"api", {"bundle", "engine", "grammar", "model", "processor", "sampling", "tokenizer"}},
     {"server", {"api", "bundle", "engine", "image", "model", "page", "processor", "sampling", "tensor", "tokenizer"}},
     {"cli",
-     {"bundle", "engine", "image", "kernels", "model", "processor", "sampling", "server", "tensor", "tokenizer",
+     {"api", "bundle", "engine", "image", "kernels", "model", "processor", "sampling", "server", "tensor", "tokenizer",
       "weights"}},
 };
 

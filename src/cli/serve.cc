@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+#include <malloc.h>
+#include <sys/sysinfo.h>
+
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/serve_options.h"
+#include "engine/batching_engine.h"
+#include "engine/host_step_runner.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/traces.h"
+
+namespace glimpse {
+
+namespace {
+
+constexpr double kGiB = 1024.0 * 1024 * 1024;
+
+int64_t available_memory() {
+  struct sysinfo info{};
+  if (::sysinfo(&info) != 0) return int64_t{4} << 30;
+  return static_cast<int64_t>(info.freeram + info.bufferram) * info.mem_unit;
+}
+
+// KV tokens for all sequences: as many as can be used, within a third of the memory that is free.
+int64_t plan_kv_tokens(const ServeOptions& options, const TextConfig& text, int32_t max_model_len, bool float32) {
+  const int64_t token_bytes = text.num_hidden_layers * text.kv_size() * 2 * (float32 ? 4 : 2);
+  const int64_t budget = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes : available_memory() / 3;
+  const int64_t wanted = int64_t{options.max_num_seqs} * max_model_len;
+  return std::clamp(budget / token_bytes, int64_t{max_model_len}, std::max(wanted, int64_t{max_model_len}));
+}
+
+class ServeCommand {
+ public:
+  explicit ServeCommand(ServeOptions& options) : options_(options) {}
+
+  Status run() {
+    RETURN_IF_ERROR(complete(options_));
+    const std::string& level = options_.log_level;
+    setup_log(options_.log_format == "json", level == "debug" || level == "trace" ? LogLevel::kDebug
+                                             : level == "info"                    ? LogLevel::kInfo
+                                             : level == "warning"                 ? LogLevel::kWarning
+                                                                                  : LogLevel::kError);
+    for (const std::string& warning : options_.warnings) log_warning("{}", warning);
+    options_.server.version = GLIMPSE_VERSION;
+
+    const int64_t start_ns = clock_.now_ns();
+    ASSIGN_OR_RETURN(ModelSource source,
+                     open_model(options_.model.model,
+                                options_.model.load_format == "dummy" ? LoadFormat::kDummy : LoadFormat::kAuto));
+    // Its flags are checked before minutes are spent on loading.
+    const int32_t max_model_len = context_length(options_.model, source);
+    ASSIGN_OR_RETURN(ApiModelOptions api, resolve_api(options_, max_model_len, source));
+    const ApiModel model(source, std::move(api));
+
+    options_.model.max_num_seqs = options_.max_num_seqs;
+    options_.model.num_kv_tokens =
+        plan_kv_tokens(options_, source.config.text, max_model_len, options_.model.dtype == "float32");
+    options_.model.num_image_rows = 2 * int64_t{max_model_len};
+    log_info("loading {}", source.label);
+    ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
+    HostStepRunner step_runner(*runner, clock_);
+    RETURN_IF_ERROR(warm_up(step_runner, options_.preload_vision));
+    print_plan(*runner, static_cast<double>(clock_.now_ns() - start_ns) / 1e9);
+
+    StepRing steps;
+    BatchingEngineOptions engine_options;
+    engine_options.model_key = source.label + "|" + source.cache_key;
+    engine_options.loop.max_num_waiting = options_.server.max_waiting;
+    BatchingEngine engine(step_runner, clock_, engine_options, &steps);
+    return serve(model, engine, steps);
+  }
+
+ private:
+  void print_plan(const Runner& runner, double seconds) const {
+    const double kv = static_cast<double>(runner.num_blocks()) * static_cast<double>(runner.block_bytes()) / kGiB;
+    const double images =
+        static_cast<double>(runner.num_image_rows()) * static_cast<double>(runner.image_row_bytes()) / kGiB;
+    log_info("loaded and warmed up in {:.1f} s; {} tokens of context, {} requests at once, {} tokens a step", seconds,
+             runner.options().max_model_len, runner.options().max_num_seqs, runner.options().max_num_batched_tokens);
+    log_info(
+        "memory: {:.2f} GiB keys and values ({} tokens), {:.2f} GiB picture embeddings ({} tokens), up to {:.2f} "
+        "GiB uploads; {:.1f} GiB are free",
+        kv, int64_t{runner.num_blocks()} * runner.block_size(), images, runner.num_image_rows(),
+        static_cast<double>(options_.server.files.max_bytes) / kGiB, static_cast<double>(available_memory()) / kGiB);
+  }
+
+  Status serve(const ApiModel& model, Engine& engine, StepRing& steps) {
+    asio::io_context io(1);
+    Server server(io, options_.server, clock_, model, engine, &steps);
+    RETURN_IF_ERROR(server.bind());
+    server.start();
+    asio::signal_set signals(io, SIGINT, SIGTERM);
+    std::function<void()> wait_for_signal = [&] {
+      signals.async_wait([&](error_code ec, int signal) {
+        if (ec) return;
+        log_info("signal {}: finishing what runs, at most {:g} s; again: at once", signal, options_.drain_timeout_s);
+        server.drain([&io] { io.stop(); });
+        wait_for_signal();
+      });
+    };
+    wait_for_signal();
+    log_info("Glimpse is ready: {}/ serves {}{}", server.url(), model.name(),
+             options_.server.api_keys.empty() ? "" : fmt::format(", {} API keys", options_.server.api_keys.size()));
+    io.run();
+    engine.stop(clock_.now_ns());
+    log_info("stopped");
+    return {};
+  }
+
+  ServeOptions& options_;
+  SteadyClock clock_;
+};
+
+}  // namespace
+
+Command add_serve(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("serve", "Serve the OpenAI API, and the chat page at /");
+  const auto options = std::make_shared<ServeOptions>();
+  add_serve_options(*app, *options);
+  return {app, [options] {
+            const Status status = ServeCommand(*options).run();
+            return status ? 0 : report(status.error());
+          }};
+}
+
+}  // namespace glimpse
