@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 machine to an answer about a picture: installs what is missing, builds, asks.
-#   ./run.sh               build, then ask the built-in model about a sample picture
+# From a fresh Debian 12 machine to a chat about pictures: installs what is missing, builds, serves.
+#   ./run.sh               build, then serve the built-in model on http://127.0.0.1:8000 (OpenAI API, and a chat page at /)
 #   ./run.sh --build-only  stop after the build
 #   ./run.sh ARG...        build, then run `glimpse ARG...`
 set -euo pipefail
@@ -34,10 +34,6 @@ glimpse=build/product/src/cli/glimpse
 
 case "${1-}" in
   --build-only) echo "built $glimpse" ;;
-  "")
-    picture=models/glimpse-mini/samples/02_describe.png
-    echo "\$ $glimpse ask --image $picture \"What is in the picture?\""
-    "$glimpse" ask --image "$picture" "What is in the picture?"
-    ;;
+  "") exec "$glimpse" serve --port 8000 ;;
   *) exec "$glimpse" "$@" ;;
 esac

@@ -20,9 +20,9 @@ constexpr const char* kGpu = "there is no GPU here; the CPU's memory is planned 
 constexpr Flag kFlags[] = {
     {"--trust-remote-code", Takes::kNothing, "", nullptr},
     {"--no-trust-remote-code", Takes::kNothing, "", nullptr},
-    {"-tp,--tensor-parallel-size", Takes::kValue, "", "1"},
-    {"-pp,--pipeline-parallel-size", Takes::kValue, "", "1"},
-    {"-dp,--data-parallel-size", Takes::kValue, "", "1"},
+    {"--tensor-parallel-size", Takes::kValue, "", "1"},
+    {"--pipeline-parallel-size", Takes::kValue, "", "1"},
+    {"--data-parallel-size", Takes::kValue, "", "1"},
     {"--gpu-memory-utilization", Takes::kValue, kGpu, nullptr},
     {"--swap-space", Takes::kValue, kGpu, nullptr},
     {"--cpu-offload-gb", Takes::kValue, kGpu, nullptr},

@@ -339,7 +339,12 @@ std::string nearest_option(const CLI::App& app, const std::string& given) {
 
 std::vector<std::string> with_dashes(int argc, const char* const* argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
+  constexpr std::pair<std::string_view, std::string_view> kShort[] = {
+      {"-tp", "--tensor-parallel-size"}, {"-pp", "--pipeline-parallel-size"}, {"-dp", "--data-parallel-size"}};
   for (std::string& argument : arguments) {
+    for (const auto& [short_name, name] : kShort) {
+      if (argument == short_name) argument = name;
+    }
     if (!argument.starts_with("--")) continue;
     const size_t end = std::min(argument.find('='), argument.size());
     std::replace(argument.begin(), argument.begin() + static_cast<ptrdiff_t>(end), '_', '-');

@@ -57,7 +57,8 @@ Result<ApiModelOptions> resolve_api(const ServeOptions& options, int32_t max_mod
 
 // Of `given` ("--max-model-length"), the option of `app` that it may have meant; empty if none is near.
 std::string nearest_option(const CLI::App& app, const std::string& given);
-// Command line arguments with "--max_model_len" spelled "--max-model-len", as vLLM allows; values stay as they are.
+// Command line arguments with "--max_model_len" spelled "--max-model-len" and "-tp" in full, as vLLM allows; values
+// stay as they are.
 std::vector<std::string> with_dashes(int argc, const char* const* argv);
 
 }  // namespace glimpse

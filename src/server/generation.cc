@@ -15,6 +15,13 @@ double seconds(int64_t ns) {
   return static_cast<double>(ns) / 1e9;
 }
 
+// The request keeps their number, which its prompt is checked against, but not their data.
+std::vector<ImageSource> take_sources(ChatRequest& request) {
+  std::vector<ImageSource> sources = std::move(request.images);
+  request.images = std::vector<ImageSource>(sources.size());
+  return sources;
+}
+
 }  // namespace
 
 Generation::Generation(asio::io_context& io, Engine& engine, const Clock& clock, Metrics& metrics, Input request)
@@ -212,7 +219,7 @@ Task<std::optional<ApiError>> GenerationService::prepare(Generation& job, Work& 
                                 .attachments = &job.input.attachments,
                                 .priority = work.fields().priority,
                                 .cancelled = job.cancelled};
-    auto pictures = co_await pictures_.resolve(std::move(work.chat->images), std::move(asker));
+    auto pictures = co_await pictures_.resolve(take_sources(*work.chat), std::move(asker));
     if (!pictures) co_return std::move(pictures).error();
     work.pictures = *std::move(pictures);
     ready_ns = begin_ns;
@@ -359,7 +366,7 @@ Task<ApiResult<GenerationService::DraftOutcome>> GenerationService::draft(std::s
                                 .attachments = &job->input.attachments,
                                 .priority = Priority::kBackground,
                                 .cancelled = job->cancelled};
-    auto pictures = co_await pictures_.resolve(std::move(work->chat->images), std::move(asker));
+    auto pictures = co_await pictures_.resolve(take_sources(*work->chat), std::move(asker));
     if (!pictures) co_return std::move(pictures).error();
     work->pictures = *std::move(pictures);
     for (const PreparedPicture& picture : work->pictures) work->grids.push_back(picture.image->grid());
