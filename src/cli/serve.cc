@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <malloc.h>
 #include <sys/sysinfo.h>
 
 #include <boost/asio/signal_set.hpp>
@@ -8,7 +7,9 @@
 #include "cli/commands.h"
 #include "cli/serve_options.h"
 #include "engine/batching_engine.h"
+#include "engine/device_step_runner.h"
 #include "engine/host_step_runner.h"
+#include "kernels/ops.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/traces.h"
@@ -31,6 +32,10 @@ int64_t plan_kv_tokens(const ServeOptions& options, const TextConfig& text, int3
   const int64_t budget = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes : available_memory() / 3;
   const int64_t wanted = int64_t{options.max_num_seqs} * max_model_len;
   return std::clamp(budget / token_bytes, int64_t{max_model_len}, std::max(wanted, int64_t{max_model_len}));
+}
+
+bool has_gpu() {
+  return make_cuda_backend({}).has_value();
 }
 
 class ServeCommand {
@@ -57,24 +62,38 @@ class ServeCommand {
     const ApiModel model(source, std::move(api));
 
     options_.model.max_num_seqs = options_.max_num_seqs;
-    options_.model.num_kv_tokens =
-        plan_kv_tokens(options_, source.config.text, max_model_len, options_.model.dtype == "float32");
+    const bool on_gpu = options_.model.device == "cuda" || (options_.model.device == "auto" && has_gpu());
+    if (on_gpu && options_.kv_cache_memory_bytes == 0) {
+      if (options_.model.gpu_memory_utilization == 0) options_.model.gpu_memory_utilization = 0.9;  // as vLLM
+    } else {
+      options_.model.num_kv_tokens =
+          plan_kv_tokens(options_, source.config.text, max_model_len, options_.model.dtype == "float32");
+    }
     options_.model.num_image_rows = 2 * int64_t{max_model_len};
     log_info("loading {}", source.label);
     ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
-    HostStepRunner step_runner(*runner, clock_);
-    RETURN_IF_ERROR(warm_up(step_runner, options_.preload_vision));
+    ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner));
+    RETURN_IF_ERROR(warm_up(*step_runner, options_.preload_vision));
     print_plan(*runner, static_cast<double>(clock_.now_ns() - start_ns) / 1e9);
 
     StepRing steps;
     BatchingEngineOptions engine_options;
     engine_options.model_key = source.label + "|" + source.cache_key;
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
-    BatchingEngine engine(step_runner, clock_, engine_options, &steps);
+    BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
     return serve(model, engine, steps);
   }
 
  private:
+  // Steps of a device that draws tokens itself overlap with the host's work.
+  Result<std::unique_ptr<StepRunner>> make_step_runner(Runner& runner) const {
+    if (runner.backend().ops().sample == nullptr) {
+      return std::unique_ptr<StepRunner>(std::make_unique<HostStepRunner>(runner, clock_));
+    }
+    ASSIGN_OR_RETURN(auto device, DeviceStepRunner::create(runner, clock_));
+    return std::unique_ptr<StepRunner>(std::move(device));
+  }
+
   void print_plan(const Runner& runner, double seconds) const {
     const double kv = static_cast<double>(runner.num_blocks()) * static_cast<double>(runner.block_bytes()) / kGiB;
     const double images =

@@ -15,7 +15,7 @@ struct Flag {
   const char* refused_but;  // refused unless the value is one of these, comma-separated; null: never refused
 };
 
-constexpr const char* kGpu = "there is no GPU here; the CPU's memory is planned by itself";
+constexpr const char* kGpu = "memory is planned by itself";
 
 constexpr Flag kFlags[] = {
     {"--trust-remote-code", Takes::kNothing, "", nullptr},
@@ -23,11 +23,8 @@ constexpr Flag kFlags[] = {
     {"--tensor-parallel-size", Takes::kValue, "", "1"},
     {"--pipeline-parallel-size", Takes::kValue, "", "1"},
     {"--data-parallel-size", Takes::kValue, "", "1"},
-    {"--gpu-memory-utilization", Takes::kValue, kGpu, nullptr},
     {"--swap-space", Takes::kValue, kGpu, nullptr},
     {"--cpu-offload-gb", Takes::kValue, kGpu, nullptr},
-    {"--enforce-eager", Takes::kNothing, "", nullptr},
-    {"--no-enforce-eager", Takes::kNothing, "", nullptr},
     {"-O,--compilation-config", Takes::kValue, "", nullptr},
     {"--kv-cache-dtype", Takes::kValue, "", "auto,bfloat16"},
     {"--block-size", Takes::kValue, "the back end chooses its block size; it is in /metrics", nullptr},
@@ -80,7 +77,6 @@ constexpr Flag kFlags[] = {
     {"--ssl-cert-reqs", Takes::kValue, "client certificates are demanded when --ssl-ca-certs is given", nullptr},
     {"--otlp-traces-endpoint", Takes::kValue, "traces are served at /v1/traces", nullptr},
     {"--collect-detailed-traces", Takes::kValue, "traces are served at /v1/traces", nullptr},
-    {"--device", Takes::kValue, "", "auto,cpu"},
     {"--task,--runner", Takes::kValue, "", "auto,generate"},
     {"--disable-custom-all-reduce", Takes::kNothing, "", nullptr},
     {"--config", Takes::kValue, "configuration files are not read; give the flags", ""},

@@ -163,6 +163,15 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--threads", m.threads, "CPU threads (default: one per core)")
       ->check(CLI::Range(1, 1024))
       ->group(group);
+  app.add_option("--device", m.device, "Where the model runs; auto: the first GPU if there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->group(group);
+  app.add_option("--gpu-memory-utilization", m.gpu_memory_utilization,
+                 "GPU: share of its memory to take in all (default 0.9); keys and values get what is left")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  app.add_flag("--enforce-eager,!--no-enforce-eager", m.enforce_eager, "GPU: do not replay recorded steps")
+      ->group(group);
   app.add_option("--isa", m.isa, "Instruction set")
       ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16"}))
       ->group(group);
