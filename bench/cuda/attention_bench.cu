@@ -673,8 +673,17 @@ int main_(int argc, char** argv) {
     prefill({2048}, {2048});
     prefill({2755}, {2755});
     prefill({8192}, {8192});
-    prefill({16}, {2755});
-    prefill({64}, {2755});
+    for (const int32_t queries : {8, 16, 32, 64}) {
+      prefill({queries}, {2755});
+      time_products(device, {.paged = true,
+                             .queries = {queries},
+                             .contexts = {2755},
+                             .heads = 32,
+                             .kv_heads = 2,
+                             .layers = 8,
+                             .extra = 0,
+                             .seq_extra = queries});
+    }
     prefill({512}, {8192});
     prefill(repeat(8, 512), repeat(8, 512));
   }
@@ -689,8 +698,9 @@ int main_(int argc, char** argv) {
                            .extra = 0,
                            .seq_extra = 0});
     };
-    for (const int32_t context : {64, 512, 2755, 8192, 24000}) decode(1, context, 40);
+    for (const int32_t context : {64, 512, 2048, 2755, 4096, 8192, 24000}) decode(1, context, 40);
     for (const int32_t context : {512, 2755, 8192}) decode(8, context, 20);
+    for (const int32_t context : {512, 2755}) decode(32, context, 10);
     for (const int32_t context : {512, 2755}) decode(64, context, 10);
   }
   return good ? 0 : 1;

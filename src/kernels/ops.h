@@ -91,7 +91,8 @@ struct QkvRopeKvArgs {
 };
 
 // Causal attention of each query over its sequence's paged KV; the queries of a sequence are its last tokens.
-// Scores and sums in float32. A query that sees nothing yields zeros.
+// Scores and sums in float32. A query that sees nothing yields zeros. cu_seqlens and context_lens have entries for the
+// whole capacity of seqs; those beyond the count are read, and ignored.
 struct AttentionPagedArgs {
   Rows tokens;
   Rows seqs;

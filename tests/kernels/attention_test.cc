@@ -186,12 +186,15 @@ Output run_paged(Rig& rig, const PagedCase& c, const PagedInputs& in, DType out_
   for (const int32_t n : c.queries) cu.push_back(cu.back() + n);
   const int32_t tokens = cu.back();
   const int32_t capacity = tokens + 3;
+  std::vector<int32_t> contexts = c.contexts;
+  contexts.resize(contexts.size() + 2, 0x7f7f7f7f);
+  cu.resize(contexts.size() + 1, 0x7f7f7f7f);
   std::vector<float> q = in.q;
   q.resize(static_cast<size_t>(capacity) * c.num_heads * c.head_dim, std::nanf(""));
   AttentionPagedArgs args{.tokens = rig.rows(tokens, capacity),
                           .seqs = rig.rows(seqs, seqs + 2),
                           .cu_seqlens = rig.upload(cu),
-                          .context_lens = rig.upload(c.contexts),
+                          .context_lens = rig.upload(contexts),
                           .block_table = rig.upload(table),
                           .max_blocks = max_blocks,
                           .kv = kv.get(),

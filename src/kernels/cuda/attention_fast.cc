@@ -6,9 +6,9 @@ namespace glimpse::cuda {
 
 namespace {
 
-// Sequences with at most this many queries in a step that also has longer ones go to the decode kernel, which splits
-// their context over the card; it reads the context once for every 16 query rows, mostly from L2.
-constexpr int32_t kFewQueries = 16;
+// Sequences with at most this many queries go to the decode kernel: it splits their context over the card, and reads it
+// once for every 16 query rows, mostly from L2.
+constexpr int32_t kFewQueries = 32;
 
 AttentionProblem paged_problem(const AttentionPagedArgs& args, const KvLayer& kv) {
   return {.paged = true,
@@ -80,11 +80,12 @@ bool fast_attention_paged(const AttentionPagedArgs& args, const KvLayer& kv, con
   const bool wgmma = wgmma_can(problem, launch.compute_capability);
   const bool mma = mma_can(problem);
   if (decode_can(problem)) {
-    const bool alone = args.tokens.capacity <= args.seqs.capacity || !(wgmma || mma);
+    const bool single = args.seqs.capacity == 1;  // then the capacity says which kernel it is
+    const bool alone = args.tokens.capacity <= (single ? kFewQueries : args.seqs.capacity) || !(wgmma || mma);
     problem.max_queries = alone ? INT32_MAX : kFewQueries;
-    attention_decode(problem, launch);
+    if (alone || !single) attention_decode(problem, launch);
     if (alone) return true;
-    problem.min_queries = kFewQueries + 1;
+    problem.min_queries = single ? 0 : kFewQueries + 1;
     problem.max_queries = INT32_MAX;
   }
   if (wgmma) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Launching a kernel, with or without programmatic dependent launch.
+// Launching a kernel: programmatic dependent launch, clusters of thread blocks.
 
 #include <cuda_runtime.h>
 
@@ -11,17 +11,24 @@ namespace glimpse::cuda {
 
 template <typename... Params, typename... Args>
 void launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t shared_bytes,
-                   const AttentionLaunch& launch, const Args&... args) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+                   const AttentionLaunch& launch, int cluster, const Args&... args) {
+  cudaLaunchAttribute attributes[2]{};
+  unsigned count = 0;
+  if (launch.pdl && launch.compute_capability >= 90) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = shared_bytes;
   config.stream = launch.stream;
-  config.attrs = &attribute;
-  config.numAttrs = launch.pdl && launch.compute_capability >= 90 ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args...));
 }
 

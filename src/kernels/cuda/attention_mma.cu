@@ -23,7 +23,7 @@ constexpr int kStages = 2;
 
 // Tokens of a tile of keys: what registers and 99 KB of shared memory (sm_89) allow.
 constexpr int tile_tokens(int head_dim) {
-  return head_dim <= 128 ? 64 : 32;
+  return head_dim <= 128 ? 64 : 16;
 }
 
 template <int kHeadDim>
@@ -223,7 +223,7 @@ void launch(const AttentionProblem& p, const AttentionLaunch& options) {
   allow_shared(&mma_kernel<kPaged, kHeadDim>, sizeof(Shared<kHeadDim>));
   const dim3 grid(static_cast<unsigned>((p.tokens_capacity + c.per_tile - 1) / c.per_tile + p.seqs_capacity),
                   static_cast<unsigned>(p.num_kv_heads));
-  launch_kernel(&mma_kernel<kPaged, kHeadDim>, grid, kThreads, sizeof(Shared<kHeadDim>), options, c);
+  launch_kernel(&mma_kernel<kPaged, kHeadDim>, grid, kThreads, sizeof(Shared<kHeadDim>), options, 1, c);
 }
 
 template <bool kPaged>

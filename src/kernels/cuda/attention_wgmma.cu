@@ -438,7 +438,7 @@ void launch(const AttentionProblem& p, const AttentionLaunch& launch) {
   const int32_t per_tile = kRows >> group_shift;
   const dim3 grid(static_cast<unsigned>((p.tokens_capacity + per_tile - 1) / per_tile + p.seqs_capacity),
                   static_cast<unsigned>(p.num_kv_heads));
-  launch_kernel(&wgmma_kernel<kPaged, kTokens>, grid, kThreads, bytes, launch, q_map, k_map, v_map, c);
+  launch_kernel(&wgmma_kernel<kPaged, kTokens>, grid, kThreads, bytes, launch, 1, q_map, k_map, v_map, c);
 }
 
 bool aligned(const void* p, int64_t stride) {
