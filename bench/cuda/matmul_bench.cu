@@ -1,8 +1,11 @@
 // The weight products of the CUDA back end: verified against float64, then timed.
 //
+//   cuda_matmul_bench           all that follows
 //   cuda_matmul_bench verify    every kernel over shapes with ragged edges; exit code 1 if one is wrong
-//   cuda_matmul_bench time      the 9B model's products with weights rotated past the L2 cache: GB/s and share of the copy
+//   cuda_matmul_bench time      the 9B model's products with weights rotated past the L2 cache: GB/s and share of the
+//   copy
 //                          bandwidth measured in the same run
+//   cuda_matmul_bench one KERNEL TYPE N K gate_up|plain ROWS    one product, for a profiler
 //   cuda_matmul_bench step      all products of a decode step of the 9B model in one graph, 40 layers and the head
 
 #include <cuda_fp8.h>
@@ -73,7 +76,17 @@ Weight make_weight(MatmulFormat format, int32_t n, int32_t k, bool gate_up, bool
     bench::fill_bytes<<<1024, 256>>>(values, count, seed, 16);
     fill_half<<<256, 256>>>(scales, count / 128, seed + 2);
     if (zeros) bench::fill_bytes<<<256, 256>>>(zero, count / 128, seed + 3, 16);
-    BENCH_CHECK(pack_i4_values({.values = values, .scales = scales, .zeros = zero, .rows = n, .k = k}, data, nullptr));
+    const auto row_bytes = static_cast<size_t>(StagedI4::row_bytes(k));
+    const Memory staged(row_bytes * n);
+    const auto copy = [&](size_t at, const void* from, size_t width) {
+      BENCH_CHECK(cudaMemcpy2D(staged.get<uint8_t>() + at, row_bytes, from, width, width, n, cudaMemcpyDeviceToDevice));
+    };
+    copy(0, values, k);
+    copy(k, scales, k / 128 * 2);
+    if (zeros) copy(k + k / 128 * 2, zero, k / 128);
+    BENCH_CHECK(
+        pack_i4_values({.data = staged.get<uint8_t>(), .zero_points = zeros, .rows = n, .k = k}, data, nullptr));
+    BENCH_CHECK(cudaDeviceSynchronize());
     w.values = values;
     w.scales = scales;
     w.zeros = zero;
@@ -97,7 +110,8 @@ __device__ double sum_of(const Truth& t, const MatmulOperands& o, int64_t row, i
     double x;
     if (t.w.format == MatmulFormat::kF8) {
       w = float(static_cast<const __nv_fp8_e4m3*>(t.w.data)[at]);
-      x = float(static_cast<const __nv_fp8_e4m3*>(o.x)[r * o.x_stride + k]);
+      x = o.x_scales == nullptr ? double(__bfloat162float(static_cast<const __nv_bfloat16*>(o.x)[r * o.x_stride + k]))
+                                : double(float(static_cast<const __nv_fp8_e4m3*>(o.x)[r * o.x_stride + k]));
     } else {
       x = __bfloat162float(static_cast<const __nv_bfloat16*>(o.x)[r * o.x_stride + k]);
       if (t.w.format == MatmulFormat::kBF16) {
@@ -110,7 +124,7 @@ __device__ double sum_of(const Truth& t, const MatmulOperands& o, int64_t row, i
     sum += w * x;
   }
   for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-  if (t.w.format == MatmulFormat::kF8) sum *= double(t.w.scales[row]) * o.x_scales[r];
+  if (t.w.format == MatmulFormat::kF8) sum *= double(t.w.scales[row]) * (o.x_scales == nullptr ? 1.0f : o.x_scales[r]);
   return t.w.bias == nullptr ? sum : sum + t.w.bias[row];
 }
 
@@ -146,9 +160,9 @@ X make_x(int32_t rows, int32_t k, uint32_t seed) {
   return x;
 }
 
-MatmulOperands operands_of(const Weight& w, const X& x, int32_t rows, void* y, int64_t y_stride, bool y_f32,
-                           const int32_t* count) {
-  const bool f8 = w.packed.format == MatmulFormat::kF8;
+// `f8`: x as fp8 with scales, for the kernel of fp8 weights that wants it so.
+MatmulOperands operands_of(const X& x, int32_t rows, void* y, int64_t y_stride, bool y_f32, const int32_t* count,
+                           bool f8 = false) {
   return {.x = f8 ? x.f8.get() : x.values.get(),
           .x_stride = f8 ? x.stride + 64 - x.stride % 16 : x.stride,
           .x_scales = f8 ? x.scales.get<float>() : nullptr,
@@ -192,7 +206,8 @@ double verify(const Weight& w, const X& x, int32_t rows, Kernel kernel, bool y_f
   const Memory y(rows * stride * 4);
   const Memory truth(rows * units * 8);
   BENCH_CHECK(cudaMemcpy(count.get(), &used, 4, cudaMemcpyHostToDevice));
-  const MatmulOperands o = operands_of(w, x, rows, y.get(), stride, y_f32, count.get<int32_t>());
+  const MatmulOperands o = operands_of(x, rows, y.get(), stride, y_f32, count.get<int32_t>(),
+                                       w.packed.format == MatmulFormat::kF8 && kernel == Kernel::kGeneric);
   if (!supports(kernel, w.packed, o, device)) return 0;
   truth_kernel<<<dim3((units + 3) / 4, rows), 128>>>({w.packed, w.values, w.scales, w.zeros}, o, truth.get<double>(),
                                                      units);
@@ -348,7 +363,7 @@ void run_time(const MatmulDevice& device, cudaStream_t stream, double copy) {
         const X x = make_x(rows, shape.k, 3);
         const int64_t units = shape.gate_up ? shape.n / 2 : shape.n;
         const Memory y(static_cast<size_t>(rows) * units * 2);
-        const MatmulOperands o = operands_of(weights[0], x, rows, y.get(), units, false, nullptr);
+        const MatmulOperands o = operands_of(x, rows, y.get(), units, false, nullptr);
         for (const Kernel kernel : {Kernel::kSkinny, Kernel::kWide}) {
           if (!supports(kernel, weights[0].packed, o, device)) continue;
           if (kernel == Kernel::kWide && (rows == 1 || rows == 4 || (rows > 64 && shape.n > 100000))) continue;
@@ -391,7 +406,7 @@ void run_step(const MatmulDevice& device, cudaStream_t stream, double copy) {
         for (const Weight& w : weights) {
           if (rows > 16 && w.packed.format != MatmulFormat::kI4) continue;
           const int64_t units = w.packed.gate_up ? w.packed.n / 2 : w.packed.n;
-          const MatmulOperands o = operands_of(w, x, rows, y.get(), units, false, nullptr);
+          const MatmulOperands o = operands_of(x, rows, y.get(), units, false, nullptr);
           BENCH_CHECK(enqueue(kernel, w.packed, o, device, s));
         }
       });
@@ -400,6 +415,24 @@ void run_step(const MatmulDevice& device, cudaStream_t stream, double copy) {
       std::fflush(stdout);
     }
   }
+}
+
+// One kernel, a few times: for a profiler.
+int run_one(const MatmulDevice& device, cudaStream_t stream, char** arguments) {
+  const Kernel kernel = std::string(arguments[0]) == "wide" ? Kernel::kWide : Kernel::kSkinny;
+  const std::string type = arguments[1];
+  const Shape shape{"", std::atoi(arguments[2]), std::atoi(arguments[3]), std::string(arguments[4]) == "gate_up"};
+  const int rows = std::atoi(arguments[5]);
+  const Weight w = make_bytes(type == "bf16"  ? MatmulFormat::kBF16
+                              : type == "fp8" ? MatmulFormat::kF8
+                                              : MatmulFormat::kI4,
+                              shape, 1);
+  const X x = make_x(rows, shape.k, 3);
+  const Memory y(static_cast<size_t>(rows) * shape.n * 2);
+  const MatmulOperands o = operands_of(x, rows, y.get(), shape.gate_up ? shape.n / 2 : shape.n, false, nullptr);
+  for (int i = 0; i < 3; ++i) BENCH_CHECK(enqueue(kernel, w.packed, o, device, stream));
+  BENCH_CHECK(cudaDeviceSynchronize());
+  return 0;
 }
 
 }  // namespace
@@ -411,12 +444,16 @@ int main(int argc, char** argv) {
                             .arch = properties.major * 10 + properties.minor};
   cudaStream_t stream;
   BENCH_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  const std::string what = argc > 1 ? argv[1] : "verify";
+  const std::string what = argc > 1 ? argv[1] : "all";
   std::printf("%s, %d SMs\n", properties.name, device.num_sms);
-  if (what == "verify" || what == "quick") return run_verify(device, stream, what == "quick");
+  if (what == "verify" || what == "quick" || what == "all") {
+    const int failed = run_verify(device, stream, what == "quick");
+    if (what != "all" || failed != 0) return failed;
+  }
+  if (what == "one" && argc == 8) return run_one(device, stream, argv + 2);
   const double copy = bench::copy_bandwidth(stream);
   std::printf("copy %.0f GB/s, read %.0f GB/s\n", copy * 1e-9, bench::read_bandwidth(stream) * 1e-9);
-  if (what == "time") run_time(device, stream, copy);
-  if (what == "step") run_step(device, stream, copy);
+  if (what == "time" || what == "all") run_time(device, stream, copy);
+  if (what == "step" || what == "all") run_step(device, stream, copy);
   return 0;
 }

@@ -9,6 +9,7 @@
 #include "weights/checkpoint.h"
 #include "weights/dummy.h"
 #include "weights/hub.h"
+#include "weights/quantized.h"
 
 namespace glimpse {
 
@@ -136,6 +137,9 @@ Result<ModelSource> open_model(const std::string& model, LoadFormat format, Toke
   } else {
     ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::open(files));
     weights = std::make_shared<Checkpoint>(std::move(checkpoint));
+    if (config.quantization) {
+      ASSIGN_OR_RETURN(weights, QuantizedSource::create(std::move(weights), *config.quantization));
+    }
   }
   RETURN_IF_ERROR(require_complete(account_tensors(config, *weights), files.label()));
 

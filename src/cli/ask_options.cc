@@ -14,7 +14,10 @@ namespace {
 constexpr int32_t kDefaultMaxModelLen = 8192;
 
 Quantization quantization_of(const std::string& name) {
-  return name == "int8" ? Quantization::kInt8 : name == "int4" ? Quantization::kInt4 : Quantization::kNone;
+  return name == "int8"   ? Quantization::kInt8
+         : name == "int4" ? Quantization::kInt4
+         : name == "fp8"  ? Quantization::kFp8
+                          : Quantization::kNone;
 }
 
 int isa_of(const std::string& name) {
@@ -61,11 +64,11 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--quantization", options.quantization, "Of the text decoder's linear layers, made at load")
-      ->check(CLI::IsMember({"none", "int8", "int4"}))
+      ->check(CLI::IsMember({"none", "int8", "int4", "fp8"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--vision-quantization", options.vision_quantization, "The same for the vision tower")
-      ->check(CLI::IsMember({"none", "int8", "int4"}))
+      ->check(CLI::IsMember({"none", "int8", "int4", "fp8"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--cache-dir", options.cache_dir,

@@ -18,6 +18,8 @@ std::string_view quantization_name(Quantization quantization) {
       return "int8";
     case Quantization::kInt4:
       return "int4";
+    case Quantization::kFp8:
+      return "fp8";
   }
   return "?";
 }

@@ -38,7 +38,8 @@ enum class WeightFormat : uint8_t {
   kF32,   // float32 weights and activations
   kBF16,  // bfloat16 weights and activations, float32 sums
   kI8,    // int8 weights with one scale per row, int8 activations with one scale per (row, group)
-  kI4,    // int4 weights with one fp16 scale per (row, group), int8 activations likewise
+  kI4,    // int4 weights with one fp16 scale per (row, group), int8 activations likewise (CUDA: bfloat16 activations)
+  kF8,    // e4m3 weights with one scale per row, e4m3 activations with one scale per row; CUDA only
 };
 
 // A linear layer to pack: y[rows] = W[rows, cols] x[cols] + bias[rows].
@@ -50,6 +51,17 @@ struct LinearSpec {
   WeightFormat format = WeightFormat::kBF16;
   int32_t group = 128;          // columns per scale: int4 weights, and int8 activations of kI8 and kI4; 32 or 128
   std::span<const float> bias;  // [rows] or empty; copied
+};
+
+// How a quantised checkpoint stores a layer.
+struct StoredWeights {
+  enum class Kind : uint8_t { kInt4, kInt8, kF8 };
+  Kind kind = Kind::kInt4;
+  int64_t group = 0;         // columns to a scale
+  bool plain = true;         // each row has scales of its own, for columns in their order
+  bool zero_points = false;  // else 0 is the middle of the range
+
+  bool operator==(const StoredWeights&) const = default;
 };
 
 // Writes rows [first, first + count) of W as float32, `cols` values a row, tightly, to dst. Called from several
@@ -66,6 +78,13 @@ struct RowReader {
 
   Float f32;
   BFloat16 bf16s;  // the same rounded to bfloat16; may be empty
+
+  // Set where the checkpoint stores just what LinearSpec::format asks for, so that nothing need be rounded again.
+  // kI4: values 0..15 [count, cols], scales and zero points [count, cols / stored.group].
+  std::function<void(int64_t first, int64_t count, uint8_t* values, float* scales, uint8_t* zeros)> int4;
+  // kF8: e4m3 bytes [count, cols] and a scale per row.
+  std::function<void(int64_t first, int64_t count, uint8_t* values, float* scales)> f8;
+  StoredWeights stored;  // of these two
 };
 
 // A packed linear layer, opaque: one packed copy serves every batch size. `bytes` are position-independent and can be
@@ -186,6 +205,9 @@ class Backend {
     (void)row_bytes;
     write(0, count, static_cast<std::byte*>(device));
   }
+  // The format that keeps weights stored so best, and where there is a choice its group. The CPU: int4 in its own
+  // groups where they are symmetric, other integers as int8, fp8 as bfloat16.
+  virtual WeightFormat format_for(const StoredWeights& stored, int64_t cols) const;
   // Packs a layer's rows. Errors: kResource.
   virtual Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) = 0;
   // A layer from bytes that pack() made under the same layout_id(). On the CPU the bytes are borrowed and have to

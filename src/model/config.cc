@@ -44,16 +44,13 @@ Status check_model_type(Fields& root) {
   return root.status();
 }
 
-// The one place that looks at quantised checkpoints.
-void check_quantization(Fields& fields) {
-  auto quantization = fields.child("quantization_config");
-  if (!quantization) return;
-  const std::string method = quantization->string("quant_method", "an unnamed method");
-  fields.merge(*quantization);
-  fields.fail("quantization_config",
-              "weights quantised by " + (method.find(' ') == method.npos ? in_quotes(method) : method) +
-                  " are not supported yet; give the bfloat16, float16 or float32 checkpoint",
-              ErrorCode::kUnsupported);
+// The one place of a config that says a checkpoint is quantised.
+std::optional<QuantizationConfig> read_quantization(Fields& fields, const json::object& object) {
+  if (!fields.child("quantization_config")) return std::nullopt;
+  auto config = parse_quantization_config(object.at("quantization_config").get_object());
+  if (config) return *config;
+  fields.fail("quantization_config", config.error().message, config.error().code);
+  return std::nullopt;
 }
 
 void check_sub_type(Fields& fields, std::initializer_list<std::string_view> accepted) {
@@ -239,7 +236,7 @@ int64_t TextConfig::rotary_dim() const {
 Result<ModelConfig> parse_model_config(const json::object& object) {
   Fields root(object, "");
   RETURN_IF_ERROR(check_model_type(root));
-  check_quantization(root);
+  auto quantization = read_quantization(root, object);
   auto vision = root.child("vision_config");
   if (!vision) {
     root.fail("vision_config", "is missing");
@@ -248,9 +245,10 @@ Result<ModelConfig> parse_model_config(const json::object& object) {
   auto nested = root.child("text_config");
   RETURN_IF_ERROR(root.status());
   Fields& text = nested ? *nested : root;  // flat: the text's fields stand at the top
-  check_quantization(text);
+  if (nested && !quantization) quantization = read_quantization(text, object.at("text_config").get_object());
 
   ModelConfig config;
+  config.quantization = quantization;
   config.text = read_text(text);
   RETURN_IF_ERROR(text.status());
   config.vision = read_vision(*vision, config.text);

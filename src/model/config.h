@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "tensor/dtype.h"
+#include "weights/quantization_config.h"
 
 namespace glimpse {
 
@@ -79,7 +80,8 @@ struct ModelConfig {
   int64_t video_start_token_id = 151341;
   int64_t video_end_token_id = 151342;
   std::vector<int64_t> eos_token_id;  // of config.json; see also GenerationConfig and resolve_eos
-  std::optional<DType> dtype;         // what "dtype" (once "torch_dtype") says; the tensors know better
+  std::optional<QuantizationConfig> quantization;
+  std::optional<DType> dtype;  // what "dtype" (once "torch_dtype") says; the tensors know better
 
   bool operator==(const ModelConfig&) const = default;
 };

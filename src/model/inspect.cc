@@ -6,6 +6,7 @@
 #include "base/quote.h"
 #include "model/fields.h"
 #include "weights/checkpoint.h"
+#include "weights/quantized.h"
 #include "weights/safetensors.h"
 
 namespace glimpse {
@@ -196,11 +197,12 @@ void read_weights(const FileSet& files, InspectReport& report) {
     report.notes.emplace_back("no weights: loads with --load-format dummy only");
     return;
   }
-  const auto checkpoint = Checkpoint::open(files);
-  if (!checkpoint) {
-    report.problems.push_back(checkpoint.error().message);
+  auto opened = Checkpoint::open(files);
+  if (!opened) {
+    report.problems.push_back(opened.error().message);
     return;
   }
+  const auto checkpoint = std::make_shared<const Checkpoint>(std::move(*opened));
   std::set<std::string> file_names;
   for (const TensorInfo& info : checkpoint->tensors()) {
     file_names.insert(info.file);
@@ -211,6 +213,16 @@ void read_weights(const FileSet& files, InspectReport& report) {
   report.weight_files.assign(file_names.begin(), file_names.end());
   if (!report.config) return;
   report.account = account_tensors(*report.config, *checkpoint);
+  if (report.config->quantization) {
+    // What the layers mean is accounted for, not how they are stored.
+    const auto source = QuantizedSource::create(checkpoint, *report.config->quantization);
+    if (!source) {
+      report.problems.push_back(source.error().message);
+      return;
+    }
+    report.quantization = (*source)->summary();
+    report.account = account_tensors(*report.config, **source);
+  }
   if (auto status = require_complete(report.account, files.label()); !status) {
     report.problems.push_back(std::move(status).error().message);
   }

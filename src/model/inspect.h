@@ -47,6 +47,7 @@ struct InspectReport {
   std::vector<std::string> weight_files;
   int64_t num_tensors = 0;
   std::map<std::string, int64_t> bytes_by_dtype;  // of the stored tensors
+  std::string quantization;                       // how the layers are stored; empty: as floats
   TensorAccount account;
 
   bool has_tokenizer = false;

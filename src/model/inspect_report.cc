@@ -95,6 +95,7 @@ void add_weights(std::string& out, const InspectReport& report) {
   line(out, "weights",
        std::to_string(report.num_tensors) + " tensors in " + std::to_string(report.weight_files.size()) + " files");
   for (const auto& [dtype, bytes] : report.bytes_by_dtype) line(out, "  " + dtype, grouped(bytes) + " bytes");
+  if (!report.quantization.empty()) line(out, "  quantised", report.quantization);
 }
 
 template <typename List>
@@ -196,6 +197,7 @@ json::object inspect_json(const InspectReport& report) {
   out["has_weights"] = report.has_weights;
   out["num_tensors"] = report.num_tensors;
   out["weight_files"] = strings(report.weight_files);
+  if (!report.quantization.empty()) out["quantization"] = report.quantization;
   json::object& bytes = out["bytes_by_dtype"].emplace_object();
   for (const auto& [dtype, size] : report.bytes_by_dtype) bytes[dtype] = size;
   out["has_tokenizer"] = report.has_tokenizer;

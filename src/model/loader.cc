@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <string_view>
 
 #include "base/check.h"
@@ -51,6 +53,8 @@ class Loader {
         return WeightFormat::kI8;
       case Quantization::kInt4:
         return consumer == LinearConsumer::kHead ? WeightFormat::kI8 : WeightFormat::kI4;
+      case Quantization::kFp8:
+        return consumer == LinearConsumer::kHead ? plain_format() : WeightFormat::kF8;
     }
     return plain_format();
   }
@@ -80,14 +84,19 @@ class Loader {
     return {};
   }
 
-  // Rows [first, first + count) of a tensor as float32. A failure can only be our bug: the dtype was checked, and rows
-  // come from the tensor's own shape.
+  // Rows [first, first + count) of a tensor. The dtype was checked, and rows come from the tensor's own shape: what can
+  // still fail is a quantised layer that contradicts its config. pack() then reports the first such error.
   template <typename T>
-  static void read(const WeightTensor& tensor, int64_t first, int64_t count, T* out) {
-    const auto status =
-        tensor.read_rows(first, count, std::span<T>(out, static_cast<size_t>(count * tensor.row_size())));
-    CHECK(status.has_value(), tensor.info().name);
+  void read(const WeightTensor& tensor, int64_t first, int64_t count, T* out) {
+    note(tensor.read_rows(first, count, std::span<T>(out, static_cast<size_t>(count * tensor.row_size()))));
     tensor.drop_rows(first, count);
+  }
+
+  // Called from the packing threads.
+  void note(Status status) {
+    if (status) return;
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) error_ = std::move(status).error();
   }
 
   // A layer whose rows are the parts' rows, in order; with a bias if the parts have one.
@@ -106,13 +115,15 @@ class Loader {
       }
     }
     spec.bias = bias;
-    const auto read_parts = [&tensors](int64_t first, int64_t count, auto* out) {
+    // Calls each(part, first row in it, rows of it, rows before them in the range).
+    const auto for_parts = [&tensors](int64_t first, int64_t count, const auto& each) {
+      int64_t done = 0;
       for (const WeightTensor& part : tensors) {
         const int64_t rows = part.num_rows();
         if (first < rows) {
           const int64_t here = std::min(count, rows - first);
-          read(part, first, here, out);
-          out += here * part.row_size();
+          each(part, first, here, done);
+          done += here;
           count -= here;
           first += here;
         }
@@ -120,7 +131,64 @@ class Loader {
         if (count == 0) return;
       }
     };
-    return pack(destination, spec, RowReader(read_parts, read_parts));
+    const auto read_parts = [&](int64_t first, int64_t count, auto* out) {
+      for_parts(first, count, [&](const WeightTensor& part, int64_t begin, int64_t rows, int64_t done) {
+        read(part, begin, rows, out + done * cols);
+      });
+    };
+    RowReader reader(read_parts, read_parts);
+    if (const auto stored = stored_weights(tensors)) use_stored(spec, reader, *stored, for_parts);
+    return pack(destination, spec, reader);
+  }
+
+  // How the parts of a layer are stored, if that is quantised and the same for all.
+  std::optional<StoredWeights> stored_weights(const std::vector<WeightTensor>& parts) const {
+    std::optional<StoredWeights> all;
+    for (const WeightTensor& part : parts) {
+      const auto format = part.stored_format();
+      if (!format) return std::nullopt;
+      const StoredWeights one{.kind = format->kind == StoredFormat::Kind::kInt4   ? StoredWeights::Kind::kInt4
+                                      : format->kind == StoredFormat::Kind::kInt8 ? StoredWeights::Kind::kInt8
+                                                                                  : StoredWeights::Kind::kF8,
+                              .group = format->group,
+                              .plain = format->row_scales && !format->act_order,
+                              .zero_points = format->zero_points};
+      if (all && !(*all == one)) return std::nullopt;
+      all = one;
+    }
+    return all;
+  }
+
+  // A quantised checkpoint's layers keep their form where the user asks for nothing else and the back end has it.
+  template <typename ForParts>
+  void use_stored(LinearSpec& spec, RowReader& reader, const StoredWeights& stored, const ForParts& for_parts) {
+    if (options_.quantization != Quantization::kNone || options_.dtype == DType::kF32) return;
+    spec.format = backend_.format_for(stored, spec.cols);
+    if (spec.format == WeightFormat::kI4 && (stored.group == 32 || stored.group == 128)) {
+      spec.group = static_cast<int32_t>(stored.group);
+    } else if (spec.format == WeightFormat::kI4) {
+      spec.group = 128;  // a back end that repeats the scales of longer groups
+    }
+    reader.stored = stored;
+    const int64_t cols = spec.cols;
+    if (spec.format == WeightFormat::kI4 && stored.plain) {
+      const int64_t groups = (cols + stored.group - 1) / stored.group;
+      reader.int4 = [this, &for_parts, cols, groups](int64_t first, int64_t count, uint8_t* values, float* scales,
+                                                     uint8_t* zeros) {
+        for_parts(first, count, [&](const WeightTensor& part, int64_t begin, int64_t rows, int64_t done) {
+          note(part.read_int4(begin, rows, {values + done * cols, scales + done * groups, zeros + done * groups}));
+          part.drop_rows(begin, rows);
+        });
+      };
+    }
+    if (spec.format == WeightFormat::kF8 && stored.plain) {
+      reader.f8 = [this, &for_parts, cols](int64_t first, int64_t count, uint8_t* values, float* scales) {
+        for_parts(first, count, [&](const WeightTensor& part, int64_t begin, int64_t rows, int64_t done) {
+          note(part.read_f8(begin, rows, {values + done * cols, scales + done}));
+          part.drop_rows(begin, rows);
+        });
+      };
+    }
   }
 
   // From the cache, or read and packed (and added to a cache that is being written).
@@ -132,6 +200,7 @@ class Loader {
       ASSIGN_OR_RETURN(destination, backend_.adopt(spec, bytes));
     } else {
       ASSIGN_OR_RETURN(destination, backend_.pack(spec, reader));
+      if (error_) return *error_;
       if (cache != nullptr) cache->add(spec.name, destination->bytes());
     }
     if (options_.progress) options_.progress(spec.rows * spec.cols);
@@ -190,6 +259,8 @@ class Loader {
   std::unique_ptr<Stream> stream_;
   std::shared_ptr<Owner> owner_;
   int32_t group_;
+  std::mutex error_mutex_;
+  std::optional<Error> error_;
 };
 
 }  // namespace
@@ -254,7 +325,7 @@ Result<VisionWeights> load_vision_weights(Backend& backend, const VisionConfig& 
                             [&](int64_t first, int64_t count, float* out) {
                               std::vector<float> row(static_cast<size_t>(kernel.row_size()));
                               for (int64_t r = 0; r < count; ++r) {
-                                Loader::read(kernel, first + r, 1, row.data());
+                                load.read(kernel, first + r, 1, row.data());
                                 for (int64_t c = 0; c < config.in_channels; ++c) {
                                   for (int64_t i = 0; i < plane; ++i) {
                                     float sum = 0;
@@ -303,7 +374,7 @@ Result<VisionWeights> load_vision_weights(Backend& backend, const VisionConfig& 
                             [&](int64_t first, int64_t count, float* out) {
                               std::vector<float> row(static_cast<size_t>(conv.row_size()));
                               for (int64_t r = 0; r < count; ++r) {
-                                Loader::read(conv, first + r, 1, row.data());
+                                load.read(conv, first + r, 1, row.data());
                                 for (int64_t w = 0; w < window; ++w) {
                                   for (int64_t c = 0; c < hidden; ++c) {
                                     *out++ = row[static_cast<size_t>(c * window + w)];

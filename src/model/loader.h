@@ -14,7 +14,7 @@
 
 namespace glimpse {
 
-enum class Quantization : uint8_t { kNone, kInt8, kInt4 };
+enum class Quantization : uint8_t { kNone, kInt8, kInt4, kFp8 };
 
 struct LoadOptions {
   DType dtype = DType::kBF16;  // kBF16 or kF32: of weights that are not quantised, and of attention

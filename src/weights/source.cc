@@ -46,6 +46,28 @@ Status WeightTensor::read_rows(int64_t first_row, int64_t num_rows, std::span<bf
   return source_->read(index_, first_row * row_size(), out);
 }
 
+std::optional<StoredFormat> WeightTensor::stored_format() const {
+  return source_->stored_format(index_);
+}
+
+Status WeightTensor::read_int4(int64_t first_row, int64_t num_rows, const Int4Rows& out) const {
+  return source_->read_int4(index_, first_row, num_rows, out);
+}
+
+Status WeightTensor::read_f8(int64_t first_row, int64_t num_rows, const F8Rows& out) const {
+  return source_->read_f8(index_, first_row, num_rows, out);
+}
+
+Status WeightSource::read_int4(size_t index, int64_t, int64_t, const Int4Rows&) const {
+  CHECK(false, tensors_[index].name);
+  return {};
+}
+
+Status WeightSource::read_f8(size_t index, int64_t, int64_t, const F8Rows&) const {
+  CHECK(false, tensors_[index].name);
+  return {};
+}
+
 std::span<const std::byte> WeightTensor::bytes() const {
   return source_->bytes(index_);
 }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,29 @@ struct TensorInfo {
   std::string file;  // where it lies, for messages; empty for generated weights
 };
 
+// How a tensor of a quantised checkpoint is stored (quantized.h).
+struct StoredFormat {
+  enum class Kind : uint8_t { kInt4, kInt8, kF8 };
+  Kind kind = Kind::kInt4;
+  int64_t group = 0;         // columns to a scale
+  bool row_scales = true;    // every row has scales of its own, or they can be repeated as if it had
+  bool zero_points = false;  // else 0 is 8 (kInt4) or 128
+  bool act_order = false;    // columns belong to groups in an order of their own
+};
+
+// Where rows of int4 values go: values 0..15 [count, cols], scales and zero points [count, cols / group].
+struct Int4Rows {
+  uint8_t* values = nullptr;
+  float* scales = nullptr;
+  uint8_t* zeros = nullptr;
+};
+
+// Where rows of e4m3 values go: [count, cols] bytes and one scale a row.
+struct F8Rows {
+  uint8_t* values = nullptr;
+  float* scales = nullptr;
+};
+
 class WeightSource;
 
 // One tensor, seen as a matrix: a row is the product of all extents but the first; a vector or a scalar is one row.
@@ -47,7 +71,13 @@ class WeightTensor {
   Status read_rows(int64_t first_row, int64_t num_rows, std::span<float> out) const;
   Status read_rows(int64_t first_row, int64_t num_rows, std::span<bf16> out) const;
 
-  // The tensor as it is stored, with any alignment; empty when it is generated.
+  // Of a quantised tensor: how it is stored. Such a tensor can be read as floats as well.
+  std::optional<StoredFormat> stored_format() const;
+  // Its integers, for kinds that are so stored (CHECK), without rounding.
+  Status read_int4(int64_t first_row, int64_t num_rows, const Int4Rows& out) const;
+  Status read_f8(int64_t first_row, int64_t num_rows, const F8Rows& out) const;
+
+  // The tensor as it is stored, with any alignment; empty when it is generated or quantised.
   std::span<const std::byte> bytes() const;
   // These rows have been used: their pages need not stay resident. They can still be read again.
   void drop_rows(int64_t first_row, int64_t num_rows) const;
@@ -70,6 +100,11 @@ class WeightSource {
   Result<WeightTensor> get(const TensorSpec& spec) const;
   // How messages call the whole: the directory.
   virtual std::string label() const = 0;
+
+  // Behind WeightTensor's functions of the same names.
+  virtual std::optional<StoredFormat> stored_format(size_t) const { return std::nullopt; }
+  virtual Status read_int4(size_t index, int64_t first, int64_t count, const Int4Rows& out) const;
+  virtual Status read_f8(size_t index, int64_t first, int64_t count, const F8Rows& out) const;
 
  protected:
   // Takes the list and sorts nothing: it must be sorted by name, without duplicates.

@@ -78,10 +78,10 @@ TEST_F(BadModel, UnknownModelType) {
   expect({"config.json", "llava"});
 }
 
-TEST_F(BadModel, QuantizedCheckpointsAreNotReadYet) {
+TEST_F(BadModel, UnknownQuantization) {
   replace("config.json", "\"model_type\": \"glm4v\"",
-          "\"model_type\": \"glm4v\", \"quantization_config\": {\"quant_method\": \"gptq\"}");
-  expect({"config.json", "gptq"});
+          "\"model_type\": \"glm4v\", \"quantization_config\": {\"quant_method\": \"hqq\"}");
+  expect({"config.json", "hqq"});
 }
 
 TEST_F(BadModel, DuplicateTokenIds) {

@@ -50,6 +50,8 @@ int64_t columns_per_word(WeightFormat format) {
       return 4;
     case WeightFormat::kI4:
       return 8;
+    case WeightFormat::kF8:
+      break;
   }
   return 1;
 }
@@ -64,6 +66,8 @@ const TileFunction* tiles_of(const Product& p) {
       return p.kernels.tile_i8;
     case WeightFormat::kI4:
       return p.kernels.tile_i4;
+    case WeightFormat::kF8:
+      break;
   }
   return nullptr;
 }
@@ -79,6 +83,8 @@ int64_t block_cols(const Product& p) {
       return kBlockBytes / kPanelRows;
     case WeightFormat::kI4:
       return 2 * kBlockBytes / kPanelRows;
+    case WeightFormat::kF8:
+      break;
   }
   return 0;
 }

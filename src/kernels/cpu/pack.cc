@@ -86,6 +86,8 @@ size_t Packed::column_offset(int64_t col) const {
       return (col + 3) / 4 * 4 * kPanelRows;
     case WeightFormat::kI4:
       return (col + group - 1) / group * kPanelRows * sizeof(f16) + (col + 7) / 8 * 4 * kPanelRows;
+    case WeightFormat::kF8:
+      break;
   }
   return 0;
 }
@@ -149,6 +151,8 @@ void Packed::unpack(float* dst) const {
             value = static_cast<float>((k % 8 < 4 ? byte & 15 : byte >> 4) - 8) * scale;
             break;
           }
+          case WeightFormat::kF8:
+            break;
         }
       }
     }
@@ -156,6 +160,9 @@ void Packed::unpack(float* dst) const {
 }
 
 Result<std::unique_ptr<PackedLinear>> pack_linear(const LinearSpec& spec, const RowReader& read, Context& context) {
+  if (spec.format == WeightFormat::kF8) {
+    return Error{ErrorCode::kUnsupported, spec.name + ": fp8 weights need the CUDA back end"};
+  }
   RETURN_IF_ERROR(check_spec(spec));
   auto packed = std::make_unique<Packed>();
   const size_t bytes = packed->describe(spec);

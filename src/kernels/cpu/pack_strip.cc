@@ -188,6 +188,8 @@ void pack_strip(const float* rows, int64_t count, int64_t cols, WeightFormat for
       return pack_i8(rows, count, cols, panel + lane * 4, scales);
     case WeightFormat::kI4:
       return pack_i4(rows, count, cols, group, lane, panel);
+    case WeightFormat::kF8:
+      break;
   }
 }
 

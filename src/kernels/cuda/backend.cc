@@ -111,36 +111,20 @@ class CudaBackend final : public Backend {
     uploader_.run(device, count, row_bytes, write);
   }
 
+  WeightFormat format_for(const StoredWeights& stored, int64_t cols) const override {
+    if (stored.kind == StoredWeights::Kind::kF8 && stored.plain && stored.group == cols) return WeightFormat::kF8;
+    const bool whole_groups = (stored.group % 128 == 0 || stored.group == cols) && cols % 128 == 0;
+    return stored.kind == StoredWeights::Kind::kInt4 && stored.plain && whole_groups ? WeightFormat::kI4
+                                                                                     : WeightFormat::kBF16;
+  }
+
   Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) override {
-    if (spec.format != WeightFormat::kF32 && spec.format != WeightFormat::kBF16) {
-      return Error{ErrorCode::kUnsupported, spec.name + ": this quantisation does not run on CUDA"};
-    }
-    auto linear = std::make_unique<CudaLinear>();
-    linear->rows = spec.rows;
-    linear->cols = spec.cols;
-    linear->format = spec.format;
-    linear->group = spec.group;
-    linear->consumer = spec.consumer;
-    const size_t size = spec.format == WeightFormat::kF32 ? sizeof(float) : sizeof(bf16);
-    ASSIGN_OR_RETURN(linear->weights, allocate(static_cast<size_t>(spec.rows * spec.cols) * size, MemoryKind::kDevice));
-    fill(linear->weights.data(), spec.rows, static_cast<size_t>(spec.cols) * size,
-         [&](int64_t first, int64_t count, std::byte* dst) {
-           if (spec.format == WeightFormat::kF32) {
-             read(first, count, reinterpret_cast<float*>(dst));
-           } else if (read.bf16s) {
-             read.bf16s(first, count, reinterpret_cast<bf16*>(dst));
-           } else {
-             std::vector<float> values(static_cast<size_t>(count * spec.cols));
-             read(first, count, values.data());
-             auto* out = reinterpret_cast<bf16*>(dst);
-             for (const float value : values) *out++ = to_bf16(value);
-           }
-         });
-    if (!spec.bias.empty()) {
-      ASSIGN_OR_RETURN(linear->bias_memory, allocate(spec.bias.size_bytes(), MemoryKind::kDevice));
-      CUDA_CHECK(
-          cudaMemcpy(linear->bias_memory.data(), spec.bias.data(), spec.bias.size_bytes(), cudaMemcpyHostToDevice));
-    }
+    ASSIGN_OR_RETURN(
+        auto linear,
+        pack_linear(spec, read,
+                    {.allocate = [this](size_t bytes) { return allocate(bytes, MemoryKind::kDevice); },
+                     .upload = [this](void* device, int64_t count, size_t row_bytes,
+                                      const RowWriter& write) { fill(device, count, row_bytes, write); }}));
     return std::unique_ptr<PackedLinear>(std::move(linear));
   }
 

@@ -72,17 +72,19 @@ void linear(const LinearArgs& args, CudaStream& stream) {
   const int64_t m = args.rows.capacity;
   if (m == 0) return;
   const CudaLinear& weight = cuda_linear(args.weight);
-  if (args.epilogue == Epilogue::kNone &&
-      stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream)) {
-    return;
+  const size_t scratch_bytes = Products::scratch_bytes(weight, m);
+  if (is_direct(args) || args.epilogue == Epilogue::kNone) {
+    auto* scratch = stream.workspace<std::byte>(scratch_bytes);
+    if (args.epilogue == Epilogue::kNone &&
+        stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream, scratch)) {
+      return;
+    }
+    if (is_direct(args)) return stream.products().run(weight, args.x.values, m, args.y.values, stream, scratch);
   }
-  if (is_direct(args)) {
-    stream.products().run(weight, args.x.values, m, args.y.values, stream);
-    return;
-  }
-  const Matrix product{stream.workspace<float>(static_cast<size_t>(m * weight.rows)), DType::kF32, m, weight.rows,
-                       weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream);
+  const size_t product_bytes = workspace_part(static_cast<size_t>(m * weight.rows) * sizeof(float));
+  auto* workspace = stream.workspace<std::byte>(product_bytes + scratch_bytes);
+  const Matrix product{workspace, DType::kF32, m, weight.rows, weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream, workspace + product_bytes);
   const dim3 grid(static_cast<unsigned>(ceil_div(weight.rows, 256)), static_cast<unsigned>(m));
   with_type(args.y.values.dtype, [&](auto* out) {
     using Y = std::remove_pointer_t<decltype(out)>;
@@ -97,11 +99,14 @@ void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
   const int64_t m = args.rows.capacity;
   if (m == 0) return;
   const CudaLinear& weight = cuda_linear(args.weight);
-  if (stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream)) return;
   const DType dtype = gate_up_dtype(args);
-  const auto count = static_cast<size_t>(m * weight.rows);
-  const Matrix product{stream.workspace<std::byte>(count * dtype_bytes(dtype)), dtype, m, weight.rows, weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream);
+  const size_t product_bytes = workspace_part(static_cast<size_t>(m * weight.rows) * dtype_bytes(dtype));
+  const size_t scratch_bytes = Products::scratch_bytes(weight, m);
+  auto* workspace = stream.workspace<std::byte>(product_bytes + scratch_bytes);
+  std::byte* scratch = workspace + product_bytes;
+  if (stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream, scratch)) return;
+  const Matrix product{workspace, dtype, m, weight.rows, weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream, scratch);
   const int64_t half = weight.rows / 2;
   const bool eight = half % 8 == 0 && in_eights(args.y.values);
   const dim3 grid(static_cast<unsigned>(ceil_div(half, eight ? 256 * 8 : 256)), static_cast<unsigned>(m));
@@ -124,15 +129,18 @@ void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
 }
 
 size_t linear_workspace(const LinearArgs& args) {
-  return is_direct(args) ? 0 : static_cast<size_t>(args.rows.capacity * args.weight->rows) * sizeof(float);
+  const int64_t m = args.rows.capacity;
+  const size_t scratch = Products::scratch_bytes(*args.weight, m);
+  return scratch + (is_direct(args) ? 0 : workspace_part(static_cast<size_t>(m * args.weight->rows) * sizeof(float)));
 }
 
 size_t gate_up_silu_workspace(const GateUpSiluArgs& args) {
   // Smaller capacities than this one may need more: float32 up to kFloatRows.
   const int64_t few = std::min<int64_t>(args.rows.capacity, kFloatRows);
-  return static_cast<size_t>(
+  const int64_t product =
       std::max(few * args.weight->rows * static_cast<int64_t>(sizeof(float)),
-               args.rows.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(gate_up_dtype(args)))));
+               args.rows.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(gate_up_dtype(args))));
+  return workspace_part(static_cast<size_t>(product)) + Products::scratch_bytes(*args.weight, args.rows.capacity);
 }
 
 }  // namespace glimpse::cuda

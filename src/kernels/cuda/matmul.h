@@ -20,7 +20,8 @@ namespace glimpse::cuda {
 
 enum class MatmulFormat : uint8_t {
   kBF16,  // bf16 [N, K], row-major
-  kF8,    // e4m3 [N, K], row-major, with one float scale per row; x is e4m3 with one float scale per row
+  kF8,    // e4m3 [N, K], row-major, with one float scale per row; x is e4m3 with one float scale per row for many rows,
+          // bf16 (without x_scales) for the skinny kernel
   kI4,    // int4 rows with one fp16 scale (and zero point) per 128 columns; layout: i4_layout.h. x is bf16
 };
 
@@ -38,9 +39,9 @@ struct MatmulWeight {
 
 // What a product reads and writes. Rows of x and y are contiguous and 16-byte aligned at their beginnings.
 struct MatmulOperands {
-  const void* x = nullptr;          // [rows, k] bf16, or e4m3 for kF8
+  const void* x = nullptr;          // [rows, k] bf16, or e4m3 with x_scales
   int64_t x_stride = 0;             // elements
-  const float* x_scales = nullptr;  // kF8: [rows]
+  const float* x_scales = nullptr;  // [rows] of e4m3 x
   void* y = nullptr;                // [rows, n] (gate_up: n / 2)
   int64_t y_stride = 0;             // elements
   bool y_f32 = false;               // else bf16
@@ -56,8 +57,8 @@ struct MatmulDevice {
 
 inline constexpr int32_t kSkinnyRows = 16;
 
-// Whether matmul_skinny takes this product: sm_90, rows <= kSkinnyRows, k a multiple of 64 bytes of x (32 bf16, 64 fp8
-// values; 128 for kI4).
+// Whether matmul_skinny takes this product: sm_90, rows <= kSkinnyRows, k a multiple of 64 bytes of a row (32 bf16,
+// 64 fp8 values; 128 for kI4), x bf16.
 bool skinny_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
 
 // Waits for the kernels before it only where it reads x: with programmatic dependent launch its first weight tiles are

@@ -31,7 +31,7 @@ __device__ float weight_at(const MatmulWeight& w, int64_t row, int k) {
 }
 
 __device__ float x_at(const MatmulWeight& w, const MatmulOperands& o, int64_t row, int k) {
-  if (w.format == MatmulFormat::kF8) return float(static_cast<const __nv_fp8_e4m3*>(o.x)[row * o.x_stride + k]);
+  if (o.x_scales != nullptr) return float(static_cast<const __nv_fp8_e4m3*>(o.x)[row * o.x_stride + k]);
   return __bfloat162float(static_cast<const __nv_bfloat16*>(o.x)[row * o.x_stride + k]);
 }
 
@@ -44,7 +44,8 @@ __device__ void sum_row(const MatmulWeight& w, const MatmulOperands& o, int64_t 
   }
   for (int r = 0; r < kRows; ++r) {
     for (int step = 16; step > 0; step /= 2) sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], step);
-    if (w.format == MatmulFormat::kF8 && r < rows) sum[r] *= w.scales[row] * o.x_scales[first + r];
+    if (w.format == MatmulFormat::kF8 && r < rows)
+      sum[r] *= w.scales[row] * (o.x_scales == nullptr ? 1.0f : o.x_scales[first + r]);
     if (w.bias != nullptr) sum[r] += w.bias[row];
   }
 }

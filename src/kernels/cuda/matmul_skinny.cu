@@ -3,10 +3,12 @@
 namespace glimpse::cuda {
 
 bool skinny_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device) {
-  const int element = weight.format == MatmulFormat::kF8 ? 1 : 2;
-  const int columns = weight.format == MatmulFormat::kI4 ? i4::kGroup : skinny::kSpan / element;
+  const int columns = weight.format == MatmulFormat::kI4   ? i4::kGroup
+                      : weight.format == MatmulFormat::kF8 ? skinny::kSpan
+                                                           : skinny::kSpan / 2;
   return device.arch == 90 && operands.rows >= 1 && operands.rows <= kSkinnyRows && weight.k % columns == 0 &&
-         operands.x_stride * element % 16 == 0 && reinterpret_cast<uintptr_t>(operands.x) % 16 == 0;
+         operands.x_scales == nullptr && operands.x_stride % 8 == 0 &&
+         reinterpret_cast<uintptr_t>(operands.x) % 16 == 0;
 }
 
 cudaError_t matmul_skinny(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,

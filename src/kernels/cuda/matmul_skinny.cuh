@@ -16,8 +16,8 @@
 // kernel before it runs. The ring is held under half of an SM's shared memory for that: the next product's CTA has to
 // fit beside this one.
 //
-// For bf16 and fp8 each lane takes 16 contiguous bytes of a row and of x. That permutes the columns inside a 64-byte
-// span against the mma's own order, equally for both operands, so the sum is the same one.
+// For bf16 and fp8 each lane takes 16 contiguous bytes of a row, and the same columns of x. That permutes the columns
+// inside a 64-byte span against the mma's own order, equally for both operands, so the sum is the same one.
 
 #include <cuda_fp16.h>
 
@@ -32,9 +32,8 @@ namespace glimpse::cuda {
 namespace skinny {
 
 constexpr int kWarps = 8;      // that multiply; one more copies
-constexpr int kProducers = 4;  // warps that copy: one alone cannot issue a copy of 512 bytes often enough
+constexpr int kProducers = 4;  // warps that copy: two cannot issue copies of 512 bytes often enough
 constexpr int kThreads = (kWarps + kProducers) * 32;
-constexpr int kTiles = 4;               // 16-row tiles of W in a pass
 constexpr int kSpan = 64;               // bytes of a row per warp and chunk
 constexpr int kChunk = kWarps * kSpan;  // bytes of a row per stage, without an int4 header
 // Rows of W in a stage are this far apart: room for an int4 header, and 64 more than a multiple of 128, so that the
@@ -47,6 +46,11 @@ struct XLayout {
   static constexpr int kPitch = kRowPitch;
 };
 template <>
+struct XLayout<MatmulFormat::kF8> {
+  static constexpr int kBytes = kChunk * 2;
+  static constexpr int kPitch = kBytes + 16;  // a lane reads 32 bytes, in two halves
+};
+template <>
 struct XLayout<MatmulFormat::kI4> {
   static constexpr int kBytes = i4::kChunk * 2;
   static constexpr int kPitch = kBytes + 16;  // ldmatrix reads eight rows at once
@@ -55,8 +59,7 @@ struct XLayout<MatmulFormat::kI4> {
 struct Params {
   const uint8_t* w;
   const uint8_t* x;
-  const float* scales;    // kF8
-  const float* x_scales;  // kF8
+  const float* scales;  // kF8
   const float* bias;
   void* y;
   const int32_t* count;
@@ -76,6 +79,11 @@ struct Params {
   bool zero_points;
   bool y_f32;
 };
+
+// Floats between the sums of two rows of x: the rows of W in a pass, padded against bank conflicts.
+__host__ __device__ constexpr int sums_pitch(int rows) {
+  return (rows + 15) / 16 * 16 + 4;
+}
 
 struct Range {
   int first;
@@ -182,8 +190,8 @@ struct Producer {
 
 // One warp's share of a stage: 64 bytes of each row of W against the rows of x. row[m][h]: where the lane's row of tile
 // m, half h lies in the stage.
-template <MatmulFormat kFormat, int kCols>
-__device__ __forceinline__ void multiply_rows(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
+template <int kTiles, int kCols>
+__device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
                                               const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
                                               int warp, int lane) {
   const uint32_t at = warp * kSpan + (lane & 3) * 16;
@@ -192,18 +200,51 @@ __device__ __forceinline__ void multiply_rows(float (&acc)[kTiles][kCols][4], in
   for (int c = 0; c < kCols; ++c) b[c] = ptx::load_shared_16(x + x_row[c] + at);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
-    if (m >= tiles) break;
+    if (kTiles > 2 && m >= tiles) break;  // also keeps the compiler from mixing tiles, for which registers lack
     const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
     const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
-      if constexpr (kFormat == MatmulFormat::kF8) {
-        ptx::mma_f8(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
-        ptx::mma_f8(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
-      } else {
-        ptx::mma_bf16(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
-        ptx::mma_bf16(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
-      }
+      ptx::mma_bf16(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
+      ptx::mma_bf16(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
+    }
+  }
+}
+
+// The same for fp8: e4m3 values are halves without rounding; x, which is bf16, is one but for magnitudes above 65,280,
+// which are cut there, and below 2^-24.
+template <int kTiles, int kCols>
+__device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
+                                            const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols], int warp,
+                                            int lane) {
+  const uint32_t at = warp * kSpan + (lane & 3) * 16;
+  uint32_t b[kCols][8];
+#pragma unroll
+  for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint4 v = ptx::load_shared_16(x + x_row[c] + 2 * at + half * 16);
+      b[c][half * 4 + 0] = ptx::bf16x2_to_f16x2(v.x);
+      b[c][half * 4 + 1] = ptx::bf16x2_to_f16x2(v.y);
+      b[c][half * 4 + 2] = ptx::bf16x2_to_f16x2(v.z);
+      b[c][half * 4 + 3] = ptx::bf16x2_to_f16x2(v.w);
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < kTiles; ++m) {
+    if (kTiles > 2 && m >= tiles) break;
+    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
+    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t word = j == 0 ? a.x : j == 1 ? a.y : j == 2 ? a.z : a.w;
+      const uint32_t word8 = j == 0 ? a8.x : j == 1 ? a8.y : j == 2 ? a8.z : a8.w;
+      const uint32_t low = ptx::f8x2_to_f16x2(word);
+      const uint32_t low8 = ptx::f8x2_to_f16x2(word8);
+      const uint32_t high = ptx::f8x2_to_f16x2(word >> 16);
+      const uint32_t high8 = ptx::f8x2_to_f16x2(word8 >> 16);
+#pragma unroll
+      for (int c = 0; c < kCols; ++c) ptx::mma_f16(acc[m][c], low, low8, high, high8, b[c][2 * j], b[c][2 * j + 1]);
     }
   }
 }
@@ -220,23 +261,37 @@ __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
   return value;
 }
 
-// The same for int4: the warp's span is group `warp` of the chunk. Nibbles minus zero are exact in bf16, so the group's
-// sum has no rounding but float32's; the scale is applied to that sum.
-template <int kCols>
+// The same for int4: the warp's span is group `warp` of the chunk. A nibble becomes the bf16 value 128 + nibble, which
+// is exact, as is what is left after 128 + zero is taken off; the scale is applied to the group's sum, in float32. For
+// two tiles of x the values are multiplied as they are, and (128 + zero) times the sum of x, which the tensor cores
+// give as well, is taken off the group's sum: fewer instructions, more products.
+template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
                                                const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
                                                int warp, int lane, bool zero_points) {
+  constexpr uint32_t kOnes = 0x3f803f80u;
   uint32_t b[kCols][4][4];
+  constexpr bool kSumX = kCols > 1;
+  float x_sum[kCols][4] = {};
 #pragma unroll
   for (int c = 0; c < kCols; ++c) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], x + x_row[c] + warp * 256 + j * 64);
   }
+#pragma unroll
+  for (int c = 0; c < (kSumX ? kCols : 0); ++c) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][0], b[c][j][1]);
+      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][2], b[c][j][3]);
+    }
+  }
   const uint32_t at = (zero_points ? 32 : 16) + warp * kSpan + (lane & 3) * 16;
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
-    if (m >= tiles) break;
-    uint32_t zero[2] = {0x43084308u, 0x43084308u};
+    if (kTiles > 2 && m >= tiles) break;
+    float zero[2] = {136.0f, 136.0f};
+    uint32_t zero_pair[2] = {0x43084308u, 0x43084308u};
     float scale[2];
     uint4 a[2];
 #pragma unroll
@@ -244,9 +299,14 @@ __device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], i
       const uint32_t address = w + row[m][h];
       a[h] = ptx::load_shared_16(address + at);
       scale[h] = load_shared_half(address + warp * 2);
-      if (zero_points) zero[h] = 0x43004300u + load_shared_byte(address + 16 + warp) * 0x10001u;
+      if (zero_points) {
+        const uint32_t stored = load_shared_byte(address + 16 + warp);
+        zero[h] = static_cast<float>(128 + stored);
+        zero_pair[h] = 0x43004300u + stored * 0x10001u;
+      }
     }
-    float sum[kCols][4] = {};
+    constexpr int kSums = kSumX ? 2 : 1;  // two: each product waits for every other one only
+    float sum[kSums][kCols][4] = {};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       uint32_t value[2][4];
@@ -254,23 +314,30 @@ __device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], i
       for (int h = 0; h < 2; ++h) {
         const uint32_t word = j == 0 ? a[h].x : j == 1 ? a[h].y : j == 2 ? a[h].z : a[h].w;
 #pragma unroll
-        for (int q = 0; q < 4; ++q) value[h][q] = ptx::sub_bf16x2(ptx::nibbles_plus_128(word, q), zero[h]);
+        for (int q = 0; q < 4; ++q) {
+          value[h][q] = ptx::nibbles_plus_128(word, q);
+          if constexpr (!kSumX) value[h][q] = ptx::sub_bf16x2(value[h][q], zero_pair[h]);
+        }
       }
 #pragma unroll
       for (int c = 0; c < kCols; ++c) {
-        ptx::mma_bf16(sum[c], value[0][0], value[1][0], value[0][1], value[1][1], b[c][j][0], b[c][j][1]);
-        ptx::mma_bf16(sum[c], value[0][2], value[1][2], value[0][3], value[1][3], b[c][j][2], b[c][j][3]);
+        ptx::mma_bf16(sum[0][c], value[0][0], value[1][0], value[0][1], value[1][1], b[c][j][0], b[c][j][1]);
+        ptx::mma_bf16(sum[kSums - 1][c], value[0][2], value[1][2], value[0][3], value[1][3], b[c][j][2], b[c][j][3]);
       }
     }
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) acc[m][c][i] += scale[i / 2] * sum[c][i];
+      for (int i = 0; i < 4; ++i) {
+        float total = sum[0][c][i];
+        if constexpr (kSumX) total += sum[1][c][i] - zero[i / 2] * x_sum[c][i % 2];
+        acc[m][c][i] += scale[i / 2] * total;
+      }
     }
   }
 }
 
-template <MatmulFormat kFormat, int kCols, bool kGateUp>
+template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 struct Consumer {
   const Params& p;
   uint32_t ring;
@@ -279,9 +346,6 @@ struct Consumer {
   float* sums;  // [kWarps][rows of x][pitch]
   int warp;
   int lane;
-
-  // Columns of `sums`: rows of W in a pass, and padding against bank conflicts.
-  static __host__ __device__ int pitch(int pass_units) { return (pass_units * (kGateUp ? 2 : 1) + 15) / 16 * 16 + 4; }
 
   __device__ void run() const {
     const int group = lane / 4;
@@ -315,9 +379,11 @@ struct Consumer {
         if (chunk < p.chunks - 1 || warp < last_spans) {
           const uint32_t w = ring + stage * p.stage_bytes;
           if constexpr (kFormat == MatmulFormat::kI4) {
-            multiply_group<kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane, p.zero_points);
+            multiply_group<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane, p.zero_points);
+          } else if constexpr (kFormat == MatmulFormat::kF8) {
+            multiply_f8<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
           } else {
-            multiply_rows<kFormat, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
+            multiply_bf16<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
           }
         }
         __syncwarp();
@@ -327,22 +393,22 @@ struct Consumer {
           parity ^= 1;
         }
       }
-      add_up(acc, range, tiles);
+      add_up(acc, range);
     }
   }
 
-  __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range, int tiles) const {
-    const int columns = pitch(p.pass_units);
+  __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range) const {
+    const int columns = sums_pitch(p.pass_units * (kGateUp ? 2 : 1));
     float* mine = sums + warp * p.rows * columns;
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
-      if (m >= tiles) break;
 #pragma unroll
       for (int c = 0; c < kCols; ++c) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int r = c * 8 + (lane % 4) * 2 + i % 2;
-          if (r < p.rows) mine[r * columns + m * 16 + i / 2 * 8 + lane / 4] = acc[m][c][i];
+          if (r < p.rows && m * 16 + i / 2 * 8 < columns - 4)
+            mine[r * columns + m * 16 + i / 2 * 8 + lane / 4] = acc[m][c][i];
         }
       }
     }
@@ -363,8 +429,8 @@ struct Consumer {
     return sum;
   }
 
-  __device__ float scaled(float sum, int row, int r) const {
-    if constexpr (kFormat == MatmulFormat::kF8) sum *= p.scales[row] * __ldcg(p.x_scales + r);
+  __device__ float scaled(float sum, int row) const {
+    if constexpr (kFormat == MatmulFormat::kF8) sum *= p.scales[row];
     return p.bias == nullptr ? sum : sum + p.bias[row];
   }
 
@@ -372,11 +438,11 @@ struct Consumer {
     float value;
     if constexpr (kGateUp) {
       const int row = slot / 8 * 16 + slot % 8;
-      const float gate = scaled(total(row, r, columns), unit, r);
-      const float up = scaled(total(row + 8, r, columns), unit + p.units, r);
+      const float gate = scaled(total(row, r, columns), unit);
+      const float up = scaled(total(row + 8, r, columns), unit + p.units);
       value = gate / (1.0f + __expf(-gate)) * up;
     } else {
-      value = scaled(total(slot, r, columns), unit, r);
+      value = scaled(total(slot, r, columns), unit);
     }
     const int64_t at = r * p.y_stride + unit;
     if (p.y_f32) {
@@ -391,7 +457,7 @@ struct Consumer {
 template <MatmulFormat kFormat, int kCols>
 constexpr int kCtasPerSm = kCols == 2 && kFormat != MatmulFormat::kBF16 ? 1 : 2;
 
-template <MatmulFormat kFormat, int kCols, bool kGateUp>
+template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 __global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(const __grid_constant__ Params p) {
 #if __CUDA_ARCH__ >= 900
   extern __shared__ __align__(128) uint8_t shared[];
@@ -416,70 +482,70 @@ __global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(c
         .run(empty);
   } else {
     auto* sums = reinterpret_cast<float*>(shared + p.stages * p.stage_bytes);
-    Consumer<kFormat, kCols, kGateUp>{p, ring, full, empty, sums, warp, lane}.run();
+    Consumer<kFormat, kTiles, kCols, kGateUp>{p, ring, full, empty, sums, warp, lane}.run();
   }
 #endif
 }
 
-// Shapes and pointers into parameters, shared memory sized, launched with programmatic dependent launch.
-template <MatmulFormat kFormat, int kCols, bool kGateUp>
-cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
-                   cudaStream_t stream) {
+// How a product is laid over the card.
+struct Plan {
+  int grid = 0;
+  int tiles = 0;
+  int shared = 0;
+};
+
+constexpr int kMaxTiles = 4;
+
+// Fills what depends on shape and card. `sums_bytes` per row of x and row of W in a pass.
+template <MatmulFormat kFormat>
+Plan make_plan(Params& p, bool gate_up, int num_sms) {
   constexpr int kHalf = 112 << 10;   // of an SM's shared memory, less what the system takes
   constexpr int kWhole = 226 << 10;  // all of it
   constexpr int kMinStages = 3;
   constexpr int kMaxStages = 16;
-  const int element = kFormat == MatmulFormat::kF8 ? 1 : 2;
-  Params p = {};
-  p.w = static_cast<const uint8_t*>(weight.data);
-  p.x = static_cast<const uint8_t*>(operands.x);
-  p.scales = weight.scales;
-  p.x_scales = operands.x_scales;
-  p.bias = weight.bias;
-  p.y = operands.y;
-  p.count = operands.count;
-  p.x_row_bytes = operands.x_stride * element;
-  p.y_stride = operands.y_stride;
-  p.units = kGateUp ? weight.n / 2 : weight.n;
-  p.rows = operands.rows;
-  p.zero_points = weight.zero_points;
-  p.y_f32 = operands.y_f32;
-  const int columns = kFormat == MatmulFormat::kI4 ? i4::kChunk : kChunk / element;  // per chunk
-  p.chunks = (weight.k + columns - 1) / columns;
-  const int last = weight.k - (p.chunks - 1) * columns;
-  p.last_x_bytes = last * element;
-  if constexpr (kFormat == MatmulFormat::kI4) {
-    p.w_row_bytes = i4::row_bytes(weight.k, weight.zero_points);
-    p.chunk_bytes = i4::chunk_bytes(weight.zero_points);
-    p.last_bytes = i4::header_bytes(weight.zero_points) + last / 2;
-  } else {
-    p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
-    p.chunk_bytes = kChunk;
-    p.last_bytes = last * element;
-  }
-  const int grid = std::min(device.num_sms, (p.units + 7) / 8);
-  const int most = (p.units + grid - 1) / grid;  // units of a CTA
-  const int room = kGateUp ? kTiles * 8 : kTiles * 16;
-  p.passes = (most + room - 1) / room;
-  p.pass_units = (most + p.passes - 1) / p.passes;
-  p.stage_bytes = p.pass_units * (kGateUp ? 2 : 1) * kRowPitch + p.rows * XLayout<kFormat>::kPitch;
-  p.stage_bytes = (p.stage_bytes + 127) / 128 * 128;
-  const int sums = kWarps * p.rows * Consumer<kFormat, kCols, kGateUp>::pitch(p.pass_units) * 4;
+  Plan plan;
+  plan.grid = std::min(num_sms, (p.units + 7) / 8);
+  const int most = (p.units + plan.grid - 1) / plan.grid;  // units of a CTA
+  const int unit_rows = gate_up ? 2 : 1;
+  const int room = kMaxTiles * 16 / unit_rows;
+  const auto size = [&](int passes) {
+    p.passes = passes;
+    p.pass_units = (most + passes - 1) / passes;
+    p.stage_bytes = p.pass_units * unit_rows * kRowPitch + p.rows * XLayout<kFormat>::kPitch;
+    p.stage_bytes = (p.stage_bytes + 127) / 128 * 128;
+    return kWarps * p.rows * sums_pitch(p.pass_units * unit_rows) * 4;
+  };
+  const int least = (most + room - 1) / room;
+  int sums = size(least);
+  // Where x takes much of a stage: up to two passes more, if the ring then fits into half of an SM. With more rows of x
+  // reading them again costs more than that gains.
+  const bool few = kFormat == MatmulFormat::kI4 && p.rows <= 6;
+  for (int more = 1; few && more <= 2 && sums + kMinStages * p.stage_bytes > kHalf; ++more) sums = size(least + more);
+  if (sums + kMinStages * p.stage_bytes > kHalf) sums = size(least);
   const int budget = std::clamp(sums + kMinStages * p.stage_bytes, kHalf, kWhole);
   p.stages = std::min((budget - sums) / p.stage_bytes, kMaxStages);
-  const int shared = p.stages * p.stage_bytes + sums;
-  const auto function = kernel<kFormat, kCols, kGateUp>;
-  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kWhole);
-      error != cudaSuccess) {
-    return error;
+  plan.shared = p.stages * p.stage_bytes + sums;
+  plan.tiles = (p.pass_units * unit_rows + 15) / 16;
+  return plan;
+}
+
+template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
+cudaError_t launch(const Params& p, const Plan& plan, cudaStream_t stream) {
+  const auto function = kernel<kFormat, kTiles, kCols, kGateUp>;
+  cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, 226 << 10);
+  // Kernels that want different divisions of L1 and shared memory do not run beside each other.
+  if (error == cudaSuccess) {
+    error =
+        cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
   }
+  if (error != cudaSuccess) return error;
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(grid);
+  config.gridDim = dim3(plan.grid);
   config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = shared;
+  config.dynamicSmemBytes = plan.shared;
   config.stream = stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
@@ -489,12 +555,43 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
 template <MatmulFormat kFormat>
 cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                        cudaStream_t stream) {
-  if (operands.rows <= 8) {
-    return weight.gate_up ? launch<kFormat, 1, true>(weight, operands, device, stream)
-                          : launch<kFormat, 1, false>(weight, operands, device, stream);
+  const int element = kFormat == MatmulFormat::kF8 ? 1 : 2;
+  Params p = {};
+  p.w = static_cast<const uint8_t*>(weight.data);
+  p.x = static_cast<const uint8_t*>(operands.x);
+  p.scales = weight.scales;
+  p.bias = weight.bias;
+  p.y = operands.y;
+  p.count = operands.count;
+  p.x_row_bytes = operands.x_stride * 2;
+  p.y_stride = operands.y_stride;
+  p.units = weight.gate_up ? weight.n / 2 : weight.n;
+  p.rows = operands.rows;
+  p.zero_points = weight.zero_points;
+  p.y_f32 = operands.y_f32;
+  const int columns = kFormat == MatmulFormat::kI4 ? i4::kChunk : kChunk / element;  // per chunk
+  p.chunks = (weight.k + columns - 1) / columns;
+  const int last = weight.k - (p.chunks - 1) * columns;
+  p.last_x_bytes = last * 2;
+  if constexpr (kFormat == MatmulFormat::kI4) {
+    p.w_row_bytes = i4::row_bytes(weight.k, weight.zero_points);
+    p.chunk_bytes = i4::chunk_bytes(weight.zero_points);
+    p.last_bytes = i4::header_bytes(weight.zero_points) + last / 2;
+  } else {
+    p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
+    p.chunk_bytes = kChunk;
+    p.last_bytes = last * element;
   }
-  return weight.gate_up ? launch<kFormat, 2, true>(weight, operands, device, stream)
-                        : launch<kFormat, 2, false>(weight, operands, device, stream);
+  const Plan plan = make_plan<kFormat>(p, weight.gate_up, device.num_sms);
+  const auto with_tiles = [&]<int kCols, bool kGateUp>() {
+    return plan.tiles <= 2   ? launch<kFormat, 2, kCols, kGateUp>(p, plan, stream)
+           : plan.tiles == 3 ? launch<kFormat, 3, kCols, kGateUp>(p, plan, stream)
+                             : launch<kFormat, 4, kCols, kGateUp>(p, plan, stream);
+  };
+  if (operands.rows <= 8) {
+    return weight.gate_up ? with_tiles.template operator()<1, true>() : with_tiles.template operator()<1, false>();
+  }
+  return weight.gate_up ? with_tiles.template operator()<2, true>() : with_tiles.template operator()<2, false>();
 }
 
 cudaError_t launch_bf16(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);

@@ -11,12 +11,12 @@
 
 // Int4 products of many rows of x: y^T = W x^T, with W as the left operand of wgmma, which may come from registers.
 //
-// A CTA makes a tile of 128 rows of W and 64 or 128 rows of x. Two warpgroups own 64 rows of W each; a lane loads its
-// nibbles straight from memory in the order of the instruction's registers (i4_layout.h), two groups of 128 columns
-// ahead of their use, and widens them to bf16 while the tensor cores work on the words before. One more warp brings x,
-// a stage of 128 columns at a time, through the tensor copy engine. Tiles are too few for the card when N or the rows
-// of x are: then a cluster of CTAs shares a tile, each with a part of K, and the parts are added in the order of their
-// ranks through distributed shared memory.
+// A CTA makes a tile of 128 rows of W and 64 or 128 rows of x. Two warps bring W with the bulk copy engine, 1,024
+// columns with their scales at a time; one brings x through the tensor copy engine, 64 columns at a time. Two
+// warpgroups own 64 rows of W each: a lane reads its nibbles in the order of the instruction's registers (i4_layout.h)
+// and widens those of the next 64 columns to bf16 while the tensor cores work on these. Tiles are too few for the card
+// when N or the rows of x are: then a cluster of CTAs shares a tile, each with a part of K, and the parts are added in
+// the order of their ranks through distributed shared memory.
 //
 // Here (q - zero) * scale is rounded to bf16 before the product, and the scale itself to bf16; the skinny kernel has
 // neither rounding.
@@ -27,9 +27,24 @@ namespace {
 
 constexpr int kRowTile = 128;
 constexpr int kConsumers = 256;
-constexpr int kThreads = kConsumers + 32;
-constexpr int kPitch = kRowTile + 4;  // of the tile of sums, in floats
+constexpr int kRowPitch = i4::kChunk / 2 + 64;  // as in the skinny kernel: free of bank conflicts, room for a header
+constexpr int kWeightStage = kRowTile * kRowPitch;
+[[maybe_unused]] constexpr int kMaxXStages = 5;
+constexpr int kSumPitch = kRowTile + 4;  // of the tile of sums, in floats
 constexpr int kMaxSplit = 4;
+
+// With few rows of x memory is the limit: two CTAs share an SM, so that one's copies go on while the other computes,
+// also across the boundary of two kernels. With more, a CTA has the SM for itself.
+template <int kTokens>
+struct Shape {
+  static constexpr int kCtasPerSm = kTokens == 64 ? 2 : 1;
+  static constexpr int kWeightStages = kTokens == 64 ? 1 : 2;
+  static constexpr int kCopiers = 2;  // warps that bring W
+  static constexpr int kThreads = kConsumers + 32 * (1 + kCopiers);
+  static constexpr int kStage = kTokens * 128;  // of x, in bytes: 64 columns
+  static constexpr int kStages = kTokens == 64 ? 4 : 5;
+  static constexpr int kShared = kStages * kStage + kWeightStages * kWeightStage + 1024;
+};
 
 struct Params {
   const uint8_t* w;
@@ -41,216 +56,286 @@ struct Params {
   int32_t units;
   int32_t rows;
   int32_t groups;
+  int32_t chunks;
   int32_t token_tiles;
+  int32_t tile_units;  // units of a tile of W, at most 128 rows
+  int32_t tiles;
   int32_t split;
-  int32_t stages;
   bool zero_points;
   bool y_f32;
+};
+
+// A place in a ring of `kStages`, and the parity of the round.
+template <int kStages>
+struct Turn {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ void advance() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
 };
 
 // A lane's share of a group: 16 bytes of row g and of row g + 8 of its warp, and what they mean.
 struct Words {
   uint4 q[2];
-  uint32_t scale[2];  // fp16 bits
-  uint32_t zero[2];
+  uint32_t zero[2];   // 128 + zero, twice, as bf16
+  uint32_t scale[2];  // twice, as bf16
 };
 
-struct RowReader {
-  const uint8_t* row[2];
-  int32_t header;
-  int32_t chunk_bytes;
-  bool zero_points;
-
-  __device__ __forceinline__ void load(Words& words, int group, int lane) const {
-    const int in_chunk = group % i4::kChunkGroups;
-    const int64_t chunk = static_cast<int64_t>(group / i4::kChunkGroups) * chunk_bytes;
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const uint8_t* at = row[h] + chunk;
-      words.q[h] = __ldg(reinterpret_cast<const uint4*>(at + header + in_chunk * i4::kGroupBytes + (lane % 4) * 16));
-      words.scale[h] = __ldg(reinterpret_cast<const uint16_t*>(at) + in_chunk);
-      words.zero[h] = zero_points ? __ldg(at + 16 + in_chunk) : 8;
-    }
-  }
-};
-
-// Word j of both rows as the left operands of two 16-column steps.
-__device__ __forceinline__ void widen(uint32_t (&a)[2][4], const Words& words, int j, const uint32_t (&zero)[2],
-                                      const uint32_t (&scale)[2]) {
+[[maybe_unused]] __device__ __forceinline__ void load_words(Words& words, uint32_t row, int group_in_chunk, int lane, bool zero_points) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const uint32_t word = j == 0 ? words.q[h].x : j == 1 ? words.q[h].y : j == 2 ? words.q[h].z : words.q[h].w;
+    const uint32_t at = row + h * 8 * kRowPitch;
+    words.q[h] = ptx::load_shared_16(at + (zero_points ? 32 : 16) + group_in_chunk * i4::kGroupBytes + (lane & 3) * 16);
+    uint16_t scale;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(scale) : "r"(at + group_in_chunk * 2));
+    words.scale[h] = ptx::twice_bf16(__half2float(__ushort_as_half(scale)));
+    uint32_t zero = 8;
+    if (zero_points) asm volatile("ld.shared.u8 %0, [%1];" : "=r"(zero) : "r"(at + 16 + group_in_chunk));
+    words.zero[h] = 0x43004300u + zero * 0x10001u;
+  }
+}
+
+// Words 2 half and 2 half + 1 of both rows as the left operands of four 16-column steps.
+[[maybe_unused]] __device__ __forceinline__ void widen(uint32_t (&a)[4][4], const Words& words, int half) {
 #pragma unroll
-    for (int pair = 0; pair < 4; ++pair) {
-      a[pair / 2][h + pair % 2 * 2] =
-          ptx::mul_bf16x2(ptx::sub_bf16x2(ptx::nibbles_plus_128(word, pair), zero[h]), scale[h]);
+  for (int h = 0; h < 2; ++h) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const uint32_t word = half == 0 ? (j == 0 ? words.q[h].x : words.q[h].y) : (j == 0 ? words.q[h].z : words.q[h].w);
+#pragma unroll
+      for (int pair = 0; pair < 4; ++pair) {
+        a[j * 2 + pair / 2][h + pair % 2 * 2] =
+            ptx::mul_bf16x2(ptx::sub_bf16x2(ptx::nibbles_plus_128(word, pair), words.zero[h]), words.scale[h]);
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ void store(const Params& p, int64_t token, int unit, float value) {
+  if (p.y_f32) {
+    static_cast<float*>(p.y)[token * p.y_stride + unit] = value;
+  } else {
+    static_cast<__nv_bfloat16*>(p.y)[token * p.y_stride + unit] = __float2bfloat16_rn(value);
+  }
+}
+
+__device__ __forceinline__ float gated(const Params& p, float gate, float up, int unit) {
+  if (p.bias != nullptr) {
+    gate += p.bias[unit];
+    up += p.bias[unit + p.units];
+  }
+  return gate / (1.0f + __expf(-gate)) * up;
+}
+
+// A whole tile straight from the registers, while the copies of the next one go on.
+template <int kTokens, bool kGateUp>
+__device__ __forceinline__ void store_tile(const Params& p, const float (&acc)[kTokens / 2], int tile, int warp,
+                                           int lane) {
+  const int first_unit = tile / p.token_tiles * p.tile_units;
+  const int units = min(p.tile_units, p.units - first_unit);
+  const int first_token = tile % p.token_tiles * kTokens;
+  const int count = p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
+#pragma unroll
+  for (int h = 0; h < (kGateUp ? 1 : 2); ++h) {
+    const int slot = (kGateUp ? warp * 8 : warp * 16 + h * 8) + lane / 4;
+    if (slot >= units) continue;
+    const int unit = first_unit + slot;
+    const float bias = kGateUp || p.bias == nullptr ? 0.0f : p.bias[unit];
+#pragma unroll
+    for (int i = 0; i < kTokens / 4; ++i) {
+      const int token = first_token + i / 2 * 8 + lane % 4 * 2 + i % 2;
+      const int at = i / 2 * 4 + i % 2;
+      if (token >= count) continue;
+      store(p, token, unit, kGateUp ? gated(p, acc[at], acc[at + 2], unit) : acc[at + h * 2] + bias);
     }
   }
 }
 
 template <int kTokens, bool kGateUp>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCtasPerSm)
     wide_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap x_map) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  constexpr int kHalfStage = kTokens * 128;  // bytes: 64 columns
-  constexpr int kStage = 2 * kHalfStage;
+  using X = Shape<kTokens>;
+  constexpr int kWeightStages = X::kWeightStages;
+  constexpr int kCopiers = X::kCopiers;
   extern __shared__ __align__(1024) uint8_t shared[];
-  __shared__ __align__(8) uint64_t barriers[16];
-  const uint32_t ring = (ptx::shared_address(shared) + 1023) & ~1023u;
-  float* sums = reinterpret_cast<float*>(shared + (ring - ptx::shared_address(shared)));
-  const uint32_t full = ptx::shared_address(barriers);
-  const uint32_t empty = full + 8 * 8;
+  __shared__ __align__(8) uint64_t barriers[2 * (kWeightStages + kMaxXStages)];
+  const uint32_t x_ring = (ptx::shared_address(shared) + 1023) & ~1023u;
+  const uint32_t w_ring = x_ring + X::kStages * X::kStage;
+  auto* sums = reinterpret_cast<float*>(shared + (w_ring - ptx::shared_address(shared)));  // after the last product
+  const uint32_t w_full = ptx::shared_address(barriers);
+  const uint32_t w_empty = w_full + 8 * kWeightStages;
+  const uint32_t x_full = w_empty + 8 * kWeightStages;
+  const uint32_t x_empty = x_full + 8 * kMaxXStages;
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
   const int lane = threadIdx.x % 32;
   const int rank = blockIdx.x % p.split;
-  const int token_tile = blockIdx.x / p.split % p.token_tiles;
-  const int row_tile = blockIdx.x / p.split / p.token_tiles;
-  const int first_group = p.groups * rank / p.split;
-  const int num_groups = p.groups * (rank + 1) / p.split - first_group;
-  constexpr int kUnits = kGateUp ? kRowTile / 2 : kRowTile;  // of a tile
-  const int first_unit = row_tile * kUnits;
+  const int first_tile = blockIdx.x / p.split;
+  const int tile_step = gridDim.x / p.split;
+  const int first_chunk = p.chunks * rank / p.split;
+  const int end_chunk = p.chunks * (rank + 1) / p.split;
+  const int first_group = first_chunk * i4::kChunkGroups;
+  const int end_group = min(p.groups, end_chunk * i4::kChunkGroups);
 
   ptx::launch_dependents();
   if (threadIdx.x == 0) {
-    for (int i = 0; i < p.stages; ++i) {
-      ptx::barrier_init(full + 8 * i, 1);
-      ptx::barrier_init(empty + 8 * i, kConsumers / 32);
+    for (int i = 0; i < kWeightStages; ++i) {
+      ptx::barrier_init(w_full + 8 * i, kCopiers);
+      ptx::barrier_init(w_empty + 8 * i, kConsumers / 32);
+    }
+    for (int i = 0; i < X::kStages; ++i) {
+      ptx::barrier_init(x_full + 8 * i, 1);
+      ptx::barrier_init(x_empty + 8 * i, kConsumers / 32);
     }
     ptx::barrier_init_fence();
   }
   __syncthreads();
 
-  if (warp == kConsumers / 32) {
+  if (warp > kConsumers / 32) {
+    // W: the copiers take alternate units. Rows that a tile lacks keep what was there; nobody reads their sums.
+    const int copier = warp - kConsumers / 32 - 1;
+    const bool leader = ptx::elect_one();
+    const uint64_t policy = p.token_tiles == 1 ? ptx::policy_evict_first() : ptx::policy_evict_last();
+    Turn<kWeightStages> turn{.parity = 1};
+    for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
+      const int first_unit = tile / p.token_tiles * p.tile_units;
+      const int units = min(p.tile_units, p.units - first_unit);
+      for (int chunk = first_chunk; chunk < end_chunk; ++chunk, turn.advance()) {
+        ptx::barrier_wait(w_empty + 8 * turn.stage, turn.parity);
+        const int groups = min(i4::kChunkGroups, p.groups - chunk * i4::kChunkGroups);
+        const uint32_t bytes = i4::header_bytes(p.zero_points) + groups * i4::kGroupBytes;
+        const uint32_t barrier = w_full + 8 * turn.stage;
+        if (leader) {
+          ptx::barrier_arrive_expect(barrier, (units - copier + kCopiers - 1) / kCopiers * (kGateUp ? 2 : 1) * bytes);
+        }
+        const uint8_t* source = p.w + static_cast<int64_t>(chunk) * i4::chunk_bytes(p.zero_points) +
+                                static_cast<int64_t>(first_unit + copier) * p.row_bytes;
+        const uint32_t ring = w_ring + turn.stage * kWeightStage;
+#pragma unroll 4
+        for (int unit = copier; unit < units; unit += kCopiers) {
+          const int row = kGateUp ? unit / 8 * 16 + unit % 8 : unit;
+          if (leader) {
+            ptx::bulk_copy(ring + row * kRowPitch, source, bytes, barrier, policy);
+            if (kGateUp) {
+              ptx::bulk_copy(ring + (row + 8) * kRowPitch, source + static_cast<int64_t>(p.units) * p.row_bytes, bytes,
+                             barrier, policy);
+            }
+          }
+          source += kCopiers * p.row_bytes;
+        }
+      }
+    }
+  } else if (warp == kConsumers / 32) {
     if (ptx::elect_one()) {
       ptx::wait_for_previous();
-      int stage = 0;
-      uint32_t parity = 1;
-      for (int g = 0; g < num_groups; ++g) {
-        ptx::barrier_wait(empty + 8 * stage, parity);
-        ptx::barrier_arrive_expect(full + 8 * stage, kStage);
-        for (int h = 0; h < 2; ++h) {
-          ptx::tensor_copy(ring + stage * kStage + h * kHalfStage, &x_map, (first_group + g) * 128 + h * 64,
-                           token_tile * kTokens, full + 8 * stage);
-        }
-        if (++stage == p.stages) {
-          stage = 0;
-          parity ^= 1;
+      Turn<X::kStages> turn{.parity = 1};
+      for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
+        for (int half = 2 * first_group; half < 2 * end_group; ++half, turn.advance()) {
+          ptx::barrier_wait(x_empty + 8 * turn.stage, turn.parity);
+          ptx::barrier_arrive_expect(x_full + 8 * turn.stage, X::kStage);
+          ptx::tensor_copy(x_ring + turn.stage * X::kStage, &x_map, half * 64, tile % p.token_tiles * kTokens,
+                           x_full + 8 * turn.stage);
         }
       }
     }
     __syncwarp();
   } else {
-    RowReader reader{.header = i4::header_bytes(p.zero_points),
-                     .chunk_bytes = i4::chunk_bytes(p.zero_points),
-                     .zero_points = p.zero_points};
+    const uint32_t row = (warp * 16 + lane / 4) * kRowPitch;
+    Turn<kWeightStages> w_turn;
+    Turn<X::kStages> x_turn;
+    for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
+      float acc[kTokens / 2];  // set by the first product
+      int add = 0;
+      uint32_t before = 0;  // the barrier of the stage whose products may still run
+      uint32_t a[2][4][4];
+      for (int chunk = first_chunk; chunk < end_chunk; ++chunk, w_turn.advance()) {
+        ptx::barrier_wait(w_full + 8 * w_turn.stage, w_turn.parity);
+        const uint32_t w = w_ring + w_turn.stage * kWeightStage + row;
+        const int groups = min(i4::kChunkGroups, p.groups - chunk * i4::kChunkGroups);
+        for (int g = 0; g < groups; ++g) {
+          Words words;
+          load_words(words, w, g, lane, p.zero_points);
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int unit = min(first_unit + (kGateUp ? warp * 8 : warp * 16 + h * 8) + lane / 4, p.units - 1);
-      reader.row[h] = p.w + (static_cast<int64_t>(unit) + (kGateUp ? h * p.units : 0)) * p.row_bytes;
-    }
-    float acc[kTokens / 2] = {};
-    Words words[2];
-    reader.load(words[0], first_group, lane);
-    reader.load(words[1], min(first_group + 1, p.groups - 1), lane);
-    int stage = 0;
-    uint32_t parity = 0;
-    const auto step = [&](Words& mine, int g) {
-      uint32_t zero[2];
-      uint32_t scale[2];
+          for (int half = 0; half < 2; ++half, x_turn.advance()) {
+            widen(a[half], words, half);
+            ptx::barrier_wait(x_full + 8 * x_turn.stage, x_turn.parity);
+            const uint32_t x = x_ring + x_turn.stage * X::kStage;
+            wgmma::fence();
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        zero[h] = 0x43004300u + mine.zero[h] * 0x10001u;
-        scale[h] = ptx::twice_bf16(__half2float(__ushort_as_half(static_cast<uint16_t>(mine.scale[h]))));
-      }
-      uint32_t a[2][2][4];
-      widen(a[0], mine, 0, zero, scale);
-      ptx::barrier_wait(full + 8 * stage, parity);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const uint32_t tile = ring + stage * kStage + j / 2 * kHalfStage + j % 2 * 64;
-        wgmma::fence();
-        wgmma::multiply(acc, a[j % 2][0], wgmma::swizzled_128(tile));
-        wgmma::multiply(acc, a[j % 2][1], wgmma::swizzled_128(tile + 32));
-        wgmma::commit();
-        if (j < 3) {
-          if (j > 0) wgmma::wait<1>();  // the registers of the words before are free again
-          widen(a[(j + 1) % 2], mine, j + 1, zero, scale);
+            for (int step = 0; step < 4; ++step) {
+              wgmma::multiply(acc, a[half][step], wgmma::swizzled_128(x + step * 32), add);
+              add = 1;
+            }
+            wgmma::commit();
+            wgmma::wait<1>();  // the products of the 64 columns before are done: their registers and x are free
+            if (lane == 0 && before != 0) ptx::barrier_arrive(before);
+            before = x_empty + 8 * x_turn.stage;
+          }
         }
+        __syncwarp();
+        if (lane == 0) ptx::barrier_arrive(w_empty + 8 * w_turn.stage);
       }
-      reader.load(mine, min(first_group + g + 2, p.groups - 1), lane);
       wgmma::wait<0>();
-      if (lane == 0) ptx::barrier_arrive(empty + 8 * stage);
-      if (++stage == p.stages) {
-        stage = 0;
-        parity ^= 1;
+      if (lane == 0) ptx::barrier_arrive(before);
+      if (p.split == 1) {
+        store_tile<kTokens, kGateUp>(p, acc, tile, warp, lane);
+        continue;
       }
-    };
-    for (int g = 0; g < num_groups; g += 2) {
-      step(words[0], g);
-      if (g + 1 < num_groups) step(words[1], g + 1);
-    }
-    // All stages have been read by all warps before the tile of sums overwrites them.
-    ptx::named_barrier(1, kConsumers);
+      // All of W has been read by all warps before the tile of sums overwrites it.
+      ptx::named_barrier(1, kConsumers);
 #pragma unroll
-    for (int i = 0; i < kTokens / 2; ++i) {
-      const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
-      sums[token * kPitch + warp * 16 + i / 2 % 2 * 8 + lane / 4] = acc[i];
+      for (int i = 0; i < kTokens / 2; ++i) {
+        const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
+        sums[token * kSumPitch + warp * 16 + i / 2 % 2 * 8 + lane / 4] = acc[i];
+      }
     }
   }
-  if (p.split == 1) {
-    __syncthreads();
-  } else {
-    ptx::cluster_sync();
-  }
+  if (p.split == 1) return;
+  ptx::cluster_sync();
   // Each CTA of the cluster finishes its share of the tile's rows of x.
+  constexpr int kUnits = kGateUp ? kRowTile / 2 : kRowTile;
   const int begin = kTokens * rank / p.split;
   const int end = kTokens * (rank + 1) / p.split;
-  const int count = (p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count))) - token_tile * kTokens;
+  const int first_unit = first_tile / p.token_tiles * p.tile_units;
+  const int units = min(p.tile_units, p.units - first_unit);
+  const int first_token = first_tile % p.token_tiles * kTokens;
+  const int count = (p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count))) - first_token;
   const uint32_t base = ptx::shared_address(sums);
   const auto total = [&](int row, int token) {
-    float sum = 0;
-    const uint32_t at = base + (token * kPitch + row) * 4;
-    if (p.split == 1) return sums[token * kPitch + row];
-    for (int r = 0; r < p.split; ++r) sum += ptx::load_cluster_float(at, r);
-    return sum;
+    const uint32_t at = base + (token * kSumPitch + row) * 4;
+    float part[kMaxSplit];
+#pragma unroll
+    for (int r = 0; r < kMaxSplit; ++r) part[r] = r < p.split ? ptx::load_cluster_float(at, r) : 0.0f;
+    return part[0] + part[1] + part[2] + part[3];
   };
-  for (int i = threadIdx.x; i < (end - begin) * kUnits; i += kThreads) {
+#pragma unroll 4
+  for (int i = threadIdx.x; i < (end - begin) * kUnits; i += X::kThreads) {
     const int token = begin + i / kUnits;
     const int slot = i % kUnits;
+    if (token >= count || slot >= units) continue;
     const int unit = first_unit + slot;
-    if (token >= count || unit >= p.units) continue;
     float value;
     if constexpr (kGateUp) {
       const int row = slot / 8 * 16 + slot % 8;
-      float gate = total(row, token);
-      float up = total(row + 8, token);
-      if (p.bias != nullptr) {
-        gate += p.bias[unit];
-        up += p.bias[unit + p.units];
-      }
-      value = gate / (1.0f + __expf(-gate)) * up;
+      value = gated(p, total(row, token), total(row + 8, token), unit);
     } else {
-      value = total(slot, token);
-      if (p.bias != nullptr) value += p.bias[unit];
+      value = total(slot, token) + (p.bias == nullptr ? 0.0f : p.bias[unit]);
     }
-    const int64_t at = (static_cast<int64_t>(token_tile) * kTokens + token) * p.y_stride + unit;
-    if (p.y_f32) {
-      static_cast<float*>(p.y)[at] = value;
-    } else {
-      static_cast<__nv_bfloat16*>(p.y)[at] = __float2bfloat16_rn(value);
-    }
+    store(p, first_token + token, unit, value);
   }
-  if (p.split > 1) ptx::cluster_sync();  // nobody leaves while its sums are being read
+  ptx::cluster_sync();  // nobody leaves while its sums are being read
 #endif
 }
 
 template <int kTokens, bool kGateUp>
 cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                    cudaStream_t stream) {
-  constexpr int kStage = kTokens * 256;
-  constexpr int kStages = kTokens == 64 ? 6 : 5;
-  constexpr int kShared = kStages * kStage + 1024;
-  static_assert(kTokens * kPitch * 4 <= kStages * kStage);
+  using X = Shape<kTokens>;
+  static_assert(kTokens * kSumPitch * 4 <= X::kWeightStages * kWeightStage && X::kShared <= 226 << 10);
   Params p = {};
   p.w = static_cast<const uint8_t*>(weight.data);
   p.bias = weight.bias;
@@ -261,28 +346,42 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   p.units = kGateUp ? weight.n / 2 : weight.n;
   p.rows = operands.rows;
   p.groups = weight.k / i4::kGroup;
+  p.chunks = (p.groups + i4::kChunkGroups - 1) / i4::kChunkGroups;
   p.token_tiles = (operands.rows + kTokens - 1) / kTokens;
-  p.stages = kStages;
   p.zero_points = weight.zero_points;
   p.y_f32 = operands.y_f32;
-  const int units_per_tile = kGateUp ? kRowTile / 2 : kRowTile;
-  const int tiles = (p.units + units_per_tile - 1) / units_per_tile * p.token_tiles;
-  // The split with the least time: rounds of CTAs, each a part of K and, in groups of work, about five for its
+  constexpr int kUnits = kGateUp ? kRowTile / 2 : kRowTile;
+  const int row_tiles = (p.units + kUnits - 1) / kUnits;
+  p.tiles = row_tiles * p.token_tiles;
+  // The split with the least time: rounds of CTAs, each a part of K and, in groups of work, about three for its
   // beginning and end, and more where parts have to be added.
+  const int slots = device.num_sms * X::kCtasPerSm;
   double best = 1e30;
-  for (int split = 1; split <= std::min(kMaxSplit, p.groups); ++split) {
-    const int rounds = (tiles * split + device.num_sms - 1) / device.num_sms;
-    const double cost = rounds * (static_cast<double>(p.groups) / split + (split == 1 ? 5 : 8));
+  for (int split = 1; split <= std::min(kMaxSplit, p.chunks); ++split) {
+    const int rounds = (p.tiles * split + slots - 1) / slots;
+    const double cost = rounds * ((p.chunks + split - 1) / split * i4::kChunkGroups + (split == 1 ? 3.0 : 8.0));
     if (cost < best) {
       best = cost;
       p.split = split;
     }
   }
+  // Where one tile of x is all there is, memory is the limit: every CTA gets the same share of W in each round.
+  p.tile_units = kUnits;
+  if (p.token_tiles == 1 && p.split == 1) {
+    const int rounds = (p.tiles + slots - 1) / slots;
+    p.tile_units = (p.units + rounds * slots - 1) / (rounds * slots);
+    p.tiles = (p.units + p.tile_units - 1) / p.tile_units;
+  }
   const CUtensorMap x_map =
       tensor_map<2>(operands.x, {static_cast<uint64_t>(weight.k), static_cast<uint64_t>(operands.rows)},
                     {static_cast<uint64_t>(operands.x_stride) * 2}, {64, kTokens});
   const auto function = wide_kernel<kTokens, kGateUp>;
-  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
+  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, X::kShared);
+      error != cudaSuccess) {
+    return error;
+  }
+  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                        cudaSharedmemCarveoutMaxShared);
       error != cudaSuccess) {
     return error;
   }
@@ -294,9 +393,9 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   attributes[1].val.clusterDim.y = 1;
   attributes[1].val.clusterDim.z = 1;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(tiles * p.split);
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = kShared;
+  config.gridDim = dim3(p.split == 1 ? std::min(p.tiles, slots) : p.tiles * p.split);
+  config.blockDim = dim3(X::kThreads);
+  config.dynamicSmemBytes = X::kShared;
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = 2;

@@ -102,16 +102,19 @@ __global__ void pack_i4_values_kernel(const StagedI4 in, void* packed) {
   if (index >= static_cast<int64_t>(in.rows) * groups) return;
   const auto r = index / groups;
   const auto group = static_cast<int>(index % groups);
-  const bool zero_points = in.zeros != nullptr;
+  const bool zero_points = in.zero_points;
+  const uint8_t* row = in.data + r * StagedI4::row_bytes(in.k);
   int q[4];
-  for (int i = 0; i < 4; ++i) q[i] = in.values[r * in.k + group * i4::kGroup + lane * 4 + i] & 15;
+  for (int i = 0; i < 4; ++i) q[i] = row[group * i4::kGroup + lane * 4 + i] & 15;
   uint8_t* chunk = chunk_of(packed, in.first_row + r, group, in.k, zero_points);
   const int in_chunk = group % i4::kChunkGroups;
   store_group(chunk, in_chunk, zero_points, q, lane);
   if (lane == 0) {
     auto* scales = reinterpret_cast<uint16_t*>(chunk);
-    scales[in_chunk] = in.scales[index];
-    if (zero_points) chunk[16 + in_chunk] = in.zeros[index] & 15;
+    // Staged rows have odd lengths: bytes.
+    const uint8_t* scale = row + in.k + group * 2;
+    scales[in_chunk] = static_cast<uint16_t>(scale[0] | scale[1] << 8);
+    if (zero_points) chunk[16 + in_chunk] = row[in.k + groups * 2 + group] & 15;
     if (group == groups - 1) {
       for (int g = in_chunk + 1; g < i4::kChunkGroups; ++g) {
         scales[g] = 0;
@@ -195,8 +198,16 @@ cudaError_t pack_f8(const StagedRows& rows, void* packed, float* scales, cudaStr
 }
 
 cudaError_t quantize_f8(const QuantizeF8Args& args, cudaStream_t stream) {
-  quantize_f8_kernel<<<args.rows, kThreads, 0, stream>>>(args);
-  return cudaGetLastError();
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(args.rows);
+  config.blockDim = dim3(kThreads);
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, quantize_f8_kernel, args);
 }
 
 }  // namespace glimpse::cuda

@@ -25,14 +25,16 @@ cudaError_t pack_i4(const StagedRows& rows, void* packed, cudaStream_t stream);
 // To e4m3 with scales[row] = max|w| / 448. `packed` is the whole weight, [n, k].
 cudaError_t pack_f8(const StagedRows& rows, void* packed, float* scales, cudaStream_t stream);
 
-// Integers of a published checkpoint, as they are: values[r, c] in 0..15, scales and zero points [rows, k / 128].
+// Integers of a published checkpoint, as they are. A staged row is k values (0..15, a byte each), k / 128 fp16 scales
+// and k / 128 bytes of zero points (0..15).
 struct StagedI4 {
-  const uint8_t* values = nullptr;
-  const uint16_t* scales = nullptr;  // fp16 bits
-  const uint8_t* zeros = nullptr;    // 0..15; null: all 8, and the packed weight has no zero points
+  const uint8_t* data = nullptr;
+  bool zero_points = false;  // of the packed weight; without, all have to be 8
   int32_t first_row = 0;
   int32_t rows = 0;
   int32_t k = 0;
+
+  static constexpr int64_t row_bytes(int64_t columns) { return columns + columns / 128 * 3; }
 };
 cudaError_t pack_i4_values(const StagedI4& rows, void* packed, cudaStream_t stream);
 

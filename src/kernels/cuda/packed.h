@@ -1,8 +1,12 @@
 #pragma once
 
-// Linear layers in device memory: [rows, cols] row-major in the weight's format, and a float32 bias.
+// Linear layers in device memory: [rows, cols] row-major in the weight's format (int4: i4_layout.h), scales of fp8 rows
+// and a float32 bias.
+
+#include <functional>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/matmul.h"
 
 namespace glimpse::cuda {
 
@@ -23,8 +27,23 @@ class CudaLinear final : public PackedLinear {
   const float* bias() const { return bias_memory.as<float>(); }
 
   Buffer weights;
+  Buffer scales;  // kF8: float32 [rows]
   Buffer bias_memory;
+  bool zero_points = false;  // kI4
 };
+
+// As the products of matmul.h take it, without bias.
+MatmulWeight matmul_weight(const CudaLinear& weight);
+
+// What packing needs of the back end.
+struct PackContext {
+  std::function<Result<Buffer>(size_t bytes)> allocate;  // device memory
+  std::function<void(void* device, int64_t count, size_t row_bytes, const Backend::RowWriter&)> upload;
+};
+
+// Backend::pack.
+Result<std::unique_ptr<CudaLinear>> pack_linear(const LinearSpec& spec, const RowReader& read,
+                                                const PackContext& context);
 
 inline const CudaLinear& cuda_linear(const PackedLinear* weight) {
   return static_cast<const CudaLinear&>(*weight);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/pack.h"
 
 namespace glimpse::cuda {
 
@@ -13,10 +14,6 @@ namespace {
 
 void check_blas(cublasStatus_t status) {
   CHECK(status == CUBLAS_STATUS_SUCCESS, static_cast<int>(status));
-}
-
-cudaDataType_t data_type(DType dtype) {
-  return dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
 // Row counts that share a choice of algorithm: few classes, finer where products are small.
@@ -28,9 +25,16 @@ int64_t bucket_of(int64_t m) {
   return (m + 2047) / 2048 * 2048;
 }
 
-bool aligned(const Matrix& m) {
-  return reinterpret_cast<uintptr_t>(m.data) % 16 == 0 &&
-         m.stride * static_cast<int64_t>(dtype_bytes(m.dtype)) % 16 == 0;
+bool aligned(const void* data, int64_t stride_bytes) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride_bytes % 16 == 0;
+}
+
+bool blas_takes(const MatmulWeight& weight, const MatmulOperands& o) {
+  const bool f8 = weight.format == MatmulFormat::kF8;
+  if (weight.format == MatmulFormat::kI4) return false;
+  const int multiple = f8 ? 16 : 8;
+  return weight.k % multiple == 0 && weight.n % multiple == 0 && aligned(o.x, o.x_stride * (f8 ? 1 : 2)) &&
+         aligned(o.y, o.y_stride * (o.y_f32 ? 4 : 2));
 }
 
 // One product as cuBLASLt sees it: column-major, y^T [n, m] = W [n, k] x^T [k, m]. Lives on the stack.
@@ -38,14 +42,30 @@ struct Problem {
   cublasLtMatmulDescOpaque_t operation;
   cublasLtMatrixLayoutOpaque_t a, b, d;
 
-  Problem(int64_t n, int64_t k, int64_t m, int64_t x_stride, int64_t y_stride, DType out) {
+  Problem(const MatmulWeight& weight, const MatmulOperands& o) {
+    const bool f8 = weight.format == MatmulFormat::kF8;
+    const cudaDataType_t in = f8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
+    const auto n = static_cast<uint64_t>(weight.n);
+    const auto k = static_cast<uint64_t>(weight.k);
+    const auto m = static_cast<uint64_t>(o.rows);
     check_blas(cublasLtMatmulDescInit(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    check_blas(cublasLtMatmulDescSetAttribute(&operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed));
-    check_blas(cublasLtMatrixLayoutInit(&a, CUDA_R_16BF, static_cast<uint64_t>(k), static_cast<uint64_t>(n), k));
-    check_blas(cublasLtMatrixLayoutInit(&b, CUDA_R_16BF, static_cast<uint64_t>(k), static_cast<uint64_t>(m), x_stride));
-    check_blas(
-        cublasLtMatrixLayoutInit(&d, data_type(out), static_cast<uint64_t>(n), static_cast<uint64_t>(m), y_stride));
+    set(CUBLASLT_MATMUL_DESC_TRANSA, transposed);
+    if (f8) {
+      const int32_t per_row = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, per_row);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, per_row);
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, weight.scales);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, o.x_scales);
+    }
+    check_blas(cublasLtMatrixLayoutInit(&a, in, k, n, weight.k));
+    check_blas(cublasLtMatrixLayoutInit(&b, in, k, m, o.x_stride));
+    check_blas(cublasLtMatrixLayoutInit(&d, o.y_f32 ? CUDA_R_32F : CUDA_R_16BF, n, m, o.y_stride));
+  }
+
+  template <typename T>
+  void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
+    check_blas(cublasLtMatmulDescSetAttribute(&operation, attribute, &value, sizeof value));
   }
 
   std::vector<cublasLtMatmulHeuristicResult_t> algorithms(cublasLtHandle_t handle, int wanted) const {
@@ -59,7 +79,7 @@ struct Problem {
         handle, const_cast<cublasLtMatmulDescOpaque_t*>(&operation), const_cast<cublasLtMatrixLayoutOpaque_t*>(&a),
         const_cast<cublasLtMatrixLayoutOpaque_t*>(&b), const_cast<cublasLtMatrixLayoutOpaque_t*>(&d),
         const_cast<cublasLtMatrixLayoutOpaque_t*>(&d), &preference, wanted, results.data(), &found);
-    CHECK(status == CUBLAS_STATUS_SUCCESS && found > 0, static_cast<int>(status), found);
+    if (status != CUBLAS_STATUS_SUCCESS) found = 0;
     results.resize(static_cast<size_t>(found));
     return results;
   }
@@ -103,13 +123,6 @@ cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const vo
   return best;
 }
 
-MatmulWeight matmul_weight(const CudaLinear& weight) {
-  return {.format = MatmulFormat::kBF16,
-          .n = static_cast<int32_t>(weight.rows),
-          .k = static_cast<int32_t>(weight.cols),
-          .data = weight.data<std::byte>()};
-}
-
 MatmulOperands matmul_operands(const Matrix& x, int64_t m, const Matrix& y) {
   return {.x = x.data,
           .x_stride = x.stride,
@@ -137,56 +150,100 @@ Products::~Products() {
   cublasLtDestroy(handle_);
 }
 
-bool Products::run_few(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream) {
-  if (!skinny_supports(weight, operands, device_)) return false;
-  CUDA_CHECK(matmul_skinny(weight, operands, device_, stream.handle()));
-  return true;
+size_t Products::scratch_bytes(const PackedLinear& weight, int64_t m) {
+  return weight.format == WeightFormat::kF8 ? static_cast<size_t>(m * (weight.cols + 31) / 16 * 16 + m * 4) : 0;
+}
+
+namespace {
+
+// x as the kernel for so many rows wants it: fp8 with scales in `scratch`, or as it is.
+MatmulOperands prepare(const CudaLinear& weight, const Matrix& x, int64_t m, const int32_t* count, const Matrix& y,
+                       const MatmulDevice& device, const CudaStream& stream, std::byte* scratch) {
+  MatmulOperands operands = matmul_operands(x, m, y);
+  operands.count = count;
+  if (weight.format != WeightFormat::kF8 || skinny_supports(matmul_weight(weight), operands, device)) return operands;
+  CHECK(scratch != nullptr, weight.rows, weight.cols, m);
+  const int64_t stride = (weight.cols + 15) / 16 * 16;
+  auto* scales = reinterpret_cast<float*>(scratch);
+  std::byte* values = scratch + (m * 4 + 15) / 16 * 16;
+  CUDA_CHECK(quantize_f8({.x = x.data,
+                          .x_stride = x.stride,
+                          .q = values,
+                          .q_stride = stride,
+                          .scales = scales,
+                          .rows = static_cast<int32_t>(m),
+                          .k = static_cast<int32_t>(weight.cols)},
+                         stream.handle()));
+  operands.x = values;
+  operands.x_stride = stride;
+  operands.x_scales = scales;
+  return operands;
+}
+
+}  // namespace
+
+bool Products::run_own(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream) {
+  if (skinny_supports(weight, operands, device_)) {
+    CUDA_CHECK(matmul_skinny(weight, operands, device_, stream.handle()));
+    return true;
+  }
+  if (wide_i4_supports(weight, operands, device_)) {
+    CUDA_CHECK(matmul_wide_i4(weight, operands, device_, stream.handle()));
+    return true;
+  }
+  return false;
 }
 
 bool Products::run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y,
-                         CudaStream& stream) {
-  if (weight.format != WeightFormat::kBF16) return false;
+                         CudaStream& stream, std::byte* scratch) {
+  if (weight.format == WeightFormat::kF32) return false;
   MatmulWeight packed = matmul_weight(weight);
   packed.bias = weight.bias();
   packed.gate_up = weight.consumer == LinearConsumer::kGateUp;
-  MatmulOperands operands = matmul_operands(x, rows.capacity, y);
-  operands.count = rows.count;
-  return run_few(packed, operands, stream);
+  const bool few = rows.capacity <= kSkinnyRows;
+  if (!few && weight.format != WeightFormat::kI4) return false;
+  const MatmulOperands operands = prepare(weight, x, rows.capacity, rows.count, y, device_, stream, scratch);
+  return run_own(packed, operands, stream);
 }
 
-void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream) {
+void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream,
+                   std::byte* scratch) {
   if (m == 0) return;
-  if (weight.format == WeightFormat::kBF16 && run_few(matmul_weight(weight), matmul_operands(x, m, y), stream)) return;
-  const bool blas =
-      weight.format == WeightFormat::kBF16 && weight.cols % 8 == 0 && weight.rows % 8 == 0 && aligned(x) && aligned(y);
-  if (blas) {
-    run_blas(weight, x, m, y, stream);
-  } else {
-    product_any(weight, x, m, y, stream.handle());
-  }
+  if (weight.format == WeightFormat::kF32) return product_any(weight, x, m, y, stream.handle());
+  const MatmulWeight packed = matmul_weight(weight);
+  const MatmulOperands operands = prepare(weight, x, m, nullptr, y, device_, stream, scratch);
+  if (run_own(packed, operands, stream)) return;
+  if (blas_takes(packed, operands) && run_blas(packed, operands, stream)) return;
+  if (weight.format == WeightFormat::kBF16) return product_any(weight, x, m, y, stream.handle());
+  CUDA_CHECK(matmul_generic(packed, operands, stream.handle()));
 }
 
-void Products::run_blas(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream) {
-  const Key key{weight.rows, weight.cols, bucket_of(m), x.stride, y.stride, y.dtype};
-  const auto* w = weight.data<std::byte>();
-  Problem problem(weight.rows, weight.cols, m, x.stride, y.stride, y.dtype);
+bool Products::run_blas(const MatmulWeight& weight, const MatmulOperands& o, CudaStream& stream) {
+  const bool f8 = weight.format == MatmulFormat::kF8;
+  const Key key{weight.n, weight.k, bucket_of(o.rows), o.x_stride, o.y_stride, o.y_f32 ? DType::kF32 : DType::kBF16,
+                f8};
+  Problem problem(weight, o);
   cublasLtMatmulAlgo_t algo;
   {
     constexpr int kCandidates = 16;
     const std::lock_guard lock(mutex_);
     auto found = choices_.find(key);
     if (found == choices_.end()) {
-      found = choices_.emplace(key, Choice{problem.algorithms(handle_, 1).front().algo, false}).first;
+      const auto first = problem.algorithms(handle_, 1);
+      if (first.empty()) return false;
+      found = choices_.emplace(key, Choice{first.front().algo, false}).first;
     }
     if (!found->second.tuned && !stream.capturing()) {
-      found->second = {fastest(problem, handle_, w, x.data, y.data, problem.algorithms(handle_, kCandidates), stream),
-                       true};
+      found->second = {
+          fastest(problem, handle_, weight.data, o.x, o.y, problem.algorithms(handle_, kCandidates), stream), true};
     }
     algo = found->second.algo;
   }
-  if (problem.run(handle_, w, x.data, y.data, algo, stream) == CUBLAS_STATUS_SUCCESS) return;
+  if (problem.run(handle_, weight.data, o.x, o.y, algo, stream) == CUBLAS_STATUS_SUCCESS) return true;
   // The class's algorithm does not do this very row count.
-  check_blas(problem.run(handle_, w, x.data, y.data, problem.algorithms(handle_, 1).front().algo, stream));
+  const auto other = problem.algorithms(handle_, 1);
+  return !other.empty() &&
+         problem.run(handle_, weight.data, o.x, o.y, other.front().algo, stream) == CUBLAS_STATUS_SUCCESS;
 }
 
 }  // namespace glimpse::cuda

@@ -16,6 +16,11 @@
 
 namespace glimpse::cuda {
 
+// Workspaces of several parts: each begins where a vector load may.
+constexpr size_t workspace_part(size_t bytes) {
+  return (bytes + 255) / 256 * 256;
+}
+
 // One per back end, used by all its streams.
 class Products {
  public:
@@ -26,17 +31,24 @@ class Products {
 
   // y is float32 or bfloat16. All `m` rows are computed, also those that are padding: they get what their x gives.
   // The first use of a shape outside of a capture tries several algorithms on the stream and keeps the fastest.
-  void run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
+  // `scratch`: scratch_bytes() of device memory.
+  void run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream,
+           std::byte* scratch = nullptr);
+
+  // What run() and run_fused() need besides for products of up to m rows: fp8 activations and their scales.
+  static size_t scratch_bytes(const PackedLinear& weight, int64_t m);
 
   // The same with what belongs to the weight in one kernel: its bias, and silu(g) * u for LinearConsumer::kGateUp (then
   // y has rows / 2 columns). Rows behind the count are not written. False, and nothing was enqueued, where no kernel
   // does that.
-  bool run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y, CudaStream& stream);
+  bool run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y, CudaStream& stream,
+                 std::byte* scratch = nullptr);
 
  private:
   struct Key {
     int64_t n, k, m_bucket, x_stride, y_stride;
     DType out;
+    bool f8;
     auto operator<=>(const Key&) const = default;
   };
   struct Choice {
@@ -44,9 +56,9 @@ class Products {
     bool tuned = false;
   };
 
-  void run_blas(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream);
-
-  bool run_few(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);
+  // False where cuBLASLt has nothing for this.
+  bool run_blas(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);
+  bool run_own(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);
 
   MatmulDevice device_;
   cublasLtHandle_t handle_ = nullptr;

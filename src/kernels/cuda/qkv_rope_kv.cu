@@ -152,9 +152,10 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
   if (m == 0) return;
   const CudaLinear& weight = cuda_linear(args.weight);
   const DType dtype = product_dtype(args);
-  const auto count = static_cast<size_t>(m * weight.rows);
-  const Matrix product{stream.workspace<std::byte>(count * dtype_bytes(dtype)), dtype, m, weight.rows, weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream);
+  const size_t product_bytes = workspace_part(static_cast<size_t>(m * weight.rows) * dtype_bytes(dtype));
+  auto* workspace = stream.workspace<std::byte>(product_bytes + Products::scratch_bytes(weight, m));
+  const Matrix product{workspace, dtype, m, weight.rows, weight.rows};
+  stream.products().run(weight, args.x.values, m, product, stream, workspace + product_bytes);
 
   const Matrix& out = args.qkv ? args.qkv : args.q;
   const RopeParams params{.count = args.tokens.count,
@@ -200,9 +201,10 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
 
 size_t qkv_rope_kv_workspace(const QkvRopeKvArgs& args) {
   const int64_t few = std::min<int64_t>(args.tokens.capacity, kFloatRows);
-  return static_cast<size_t>(
+  const int64_t product =
       std::max(few * args.weight->rows * static_cast<int64_t>(sizeof(float)),
-               args.tokens.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(product_dtype(args)))));
+               args.tokens.capacity * args.weight->rows * static_cast<int64_t>(dtype_bytes(product_dtype(args))));
+  return workspace_part(static_cast<size_t>(product)) + Products::scratch_bytes(*args.weight, args.tokens.capacity);
 }
 
 void kv_read(const KvCache& cache, int32_t layer, int32_t slot, float* k, float* v, CudaStream& stream) {

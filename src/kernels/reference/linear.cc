@@ -19,6 +19,7 @@ float max_abs(const float* x, int64_t count) {
 void round_row(float* w, const LinearSpec& spec) {
   switch (spec.format) {
     case WeightFormat::kF32:
+    case WeightFormat::kF8:  // not packed here
       return;
     case WeightFormat::kBF16:
       for (int64_t c = 0; c < spec.cols; ++c) w[c] = to_float(to_bf16(w[c]));
