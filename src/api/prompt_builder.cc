@@ -142,10 +142,18 @@ ApiResult<BuiltPrompt> finish_stable(const Text& text, std::span<const GridThw> 
   return finish(*std::move(ids), grids, std::move(indices), model);
 }
 
+// The caller may have moved request.images away to read them: the messages say how many there are.
 ApiStatus check_grids(const ChatRequest& request, std::span<const GridThw> grids) {
-  if (grids.size() == request.images.size()) return kApiOk;
-  return invalid_request("messages", "the conversation has " + std::to_string(request.images.size()) +
-                                         " pictures, but " + std::to_string(grids.size()) + " were read");
+  size_t pictures = 0;
+  for (const json::value& message : request.messages) {
+    const json::value* content = message.get_object().if_contains("content");
+    if (content == nullptr || !content->is_array()) continue;
+    pictures +=
+        static_cast<size_t>(std::count_if(content->get_array().begin(), content->get_array().end(), is_image_part));
+  }
+  if (grids.size() == pictures) return kApiOk;
+  return invalid_request("messages", "the conversation has " + std::to_string(pictures) + " pictures, but " +
+                                         std::to_string(grids.size()) + " were read");
 }
 
 std::vector<int32_t> stop_ids(const GenerationFields& fields, bool ignore_eos, const ApiModel& model) {

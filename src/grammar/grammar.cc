@@ -130,15 +130,17 @@ Result<std::shared_ptr<const Grammar>> Grammar::make(std::vector<RuleDfa> rules,
     made->starts_.push_back(first);
     made->bounds_.emplace_back(rule.min_count, rule.max_count);
     for (const RuleDfa::State& state : rule.states) {
-      State flat{.first_range = static_cast<uint32_t>(made->ranges_.size()),
-                 .num_ranges = static_cast<uint32_t>(state.ranges.size()),
-                 .first_call = static_cast<uint32_t>(made->calls_.size()),
-                 .num_calls = static_cast<uint32_t>(state.calls.size()),
-                 .rule = static_cast<int32_t>(i),
-                 .accepts = state.accepts,
-                 .counts = state.counts,
-                 .below_max = state.below_max,
-                 .from_min = state.from_min};
+      State flat{
+          .first_range = static_cast<uint32_t>(made->ranges_.size()),
+          .num_ranges = static_cast<uint32_t>(state.ranges.size()),
+          .first_call = static_cast<uint32_t>(made->calls_.size()),
+          .num_calls = static_cast<uint32_t>(state.calls.size()),
+          .rule = static_cast<int32_t>(i),
+          .accepts = state.accepts,
+          .counts = state.counts,
+          .below_max = state.below_max,
+          .from_min = state.from_min,
+          .plain = state.calls.empty() && !state.accepts && !state.counts && !state.below_max && !state.from_min};
       for (Range range : state.ranges) {
         range.to += first;
         made->ranges_.push_back(range);

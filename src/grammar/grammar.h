@@ -34,6 +34,7 @@ class Grammar {
     bool counts = false;
     bool below_max = false;
     bool from_min = false;
+    bool plain = false;  // none of these, and no calls: to be here is all there is to know
   };
 
   // `rules` call each other by index. The first `num_shared` are the same in every grammar and call only each other:

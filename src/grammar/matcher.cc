@@ -78,6 +78,15 @@ void Matcher::add(Config config, Set& to) {
 
 void Matcher::step(const Set& from, uint8_t byte, Set& to) {
   to.clear();
+  if (from.configs.size() == 1) {  // nearly always, inside a string or a word
+    const Config& only = from.configs[0];
+    const int32_t next = grammar_->next(grammar_->state(only.state), byte);
+    if (next < 0) return;
+    if (grammar_->state(next).plain) {
+      to.configs.push_back({next, only.count, only.parent});
+      return;
+    }
+  }
   seen_.clear();
   for (const Config& config : from.configs) {
     const int32_t next = grammar_->next(grammar_->state(config.state), byte);

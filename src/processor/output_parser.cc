@@ -33,7 +33,10 @@ OutputParser::OutputParser(const OutputParserOptions& options)
 std::vector<std::string_view> OutputParser::tags() const {
   if (state_ == State::kReasoning) return {kEndThink};
   std::vector<std::string_view> active;
-  if (state_ == State::kStart) active.push_back(kThink);
+  if (state_ == State::kStart) {
+    active.push_back(kThink);
+    active.push_back(kEndThink);  // of a thought that the prompt opened and closed: no part of the answer
+  }
   if (options_.strip_boxes) {
     active.push_back(kBox);
     active.push_back(kEndBox);
@@ -85,7 +88,8 @@ OutputPiece OutputParser::drain(bool is_end) {
     const std::string text = held_.substr(0, at);
     emit(text, out);
     held_.erase(0, at);
-    if (tag == kThink && state_ != State::kStart) continue;  // the text before it began the answer: it is part of that
+    // The text before it began the answer: it is part of that.
+    if ((tag == kThink || tag == kEndThink) && state_ == State::kAnswer) continue;
     held_.erase(0, tag.size());
     switch_on(tag);
   }

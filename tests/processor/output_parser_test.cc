@@ -31,6 +31,8 @@ const Case kCases[] = {
     {" <<think>a", "", "<<think>a"},
     {"  \n ", "", ""},
     {"", "", ""},
+    {"\n</think>\nHi", "", "Hi"},
+    {"a</think>b", "", "a</think>b"},
 };
 
 TEST(OutputParser, GivesTheSameHoweverItIsCut) {
