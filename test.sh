@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-packages=(ccache libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv)
+packages=(ccache curl libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -56,7 +56,17 @@ if ! cmp -s python/requirements-test.txt "$venv/requirements-test.txt"; then
   "$venv/bin/pip" install -q --disable-pip-version-check -r python/requirements-test.txt
   cp python/requirements-test.txt "$venv/"
 fi
-GLIMPSE_BIN=build/release/src/cli/glimpse PYTHONPATH=python "$venv/bin/python" -m pytest -q tests/python
+GLIMPSE_BIN=build/release/src/cli/glimpse PYTHONPATH=python "$venv/bin/python" -m pytest -q tests/python --ignore tests/python/clients
+
+section "clients of the API"
+clients=${GLIMPSE_CLIENTS_VENV:-$HOME/.cache/glimpse/clients-venv}
+if ! cmp -s python/requirements-clients.txt "$clients/requirements-clients.txt"; then
+  python3 -m venv "$clients"
+  "$clients/bin/pip" install -q --disable-pip-version-check -r python/requirements-clients.txt
+  cp python/requirements-clients.txt "$clients/"
+fi
+(cd tests/node && npm ci --silent --no-audit --no-fund)
+"$clients/bin/python" -m pytest -q --timeout 300 tests/python/clients
 
 section "the engine on the random checkpoints that the Python tests made"
 GLIMPSE_GOLDEN_DIR=$PWD/build/golden build/release/tests/engine/engine_test --gtest_brief=1 >build/golden_test.log ||

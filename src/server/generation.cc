@@ -383,10 +383,10 @@ Task<ApiResult<GenerationService::DraftOutcome>> GenerationService::draft(std::s
   outcome.num_image_tokens = prompt.image_tokens;
   if (outcome.num_prompt_tokens == 0 || job->is_cancelled()) co_return outcome;
 
-  const size_t num_images = prompt.prompt.grids.size();
+  const std::vector<size_t> images = std::move(prompt.image_indices);
   EngineRequest request = make_draft_request(std::move(prompt));
   request.id = "draft-" + random_hex(8);
-  for (size_t i = 0; i < num_images; ++i) request.images.push_back(work->pictures[i].image);
+  for (const size_t index : images) request.images.push_back(work->pictures[index].image);
   request.cache_salt = salt_of(job->input.owner, work->chat->generation.cache_salt);
   request.arrival_ns = job->input.arrival_ns;
   const auto target = std::make_shared<DraftTarget>(io_);
@@ -419,12 +419,10 @@ Task<void> GenerationService::prefill_follow_up(std::shared_ptr<Work> work, std:
     auto build_it = [&] { return build_follow_up_prompt(*work->chat, answer, kind, work->grids, model_); };
     ApiResult<BuiltPrompt> built = co_await pool_.run(build_it);
     if (!built || built->prompt.num_tokens() == 0 || built->prompt.num_tokens() >= engine_.max_model_len()) continue;
-    const size_t num_images = built->prompt.grids.size();
+    const std::vector<size_t> images = std::move(built->image_indices);
     EngineRequest request = make_draft_request(*std::move(built));
     request.id = "follow-up";
-    for (size_t i = 0; i < num_images && i < work->pictures.size(); ++i) {
-      request.images.push_back(work->pictures[i].image);
-    }
+    for (const size_t index : images) request.images.push_back(work->pictures[index].image);
     request.cache_salt = salt_of(owner, work->chat->generation.cache_salt);
     request.arrival_ns = clock_.now_ns();
     request.on_event = [](EngineEvent) {};
