@@ -207,7 +207,13 @@ class Backend {
   }
   // The format that keeps weights stored so best, and where there is a choice its group. The CPU: int4 in its own
   // groups where they are symmetric, other integers as int8, fp8 as bfloat16.
-  virtual WeightFormat format_for(const StoredWeights& stored, int64_t cols) const;
+  virtual WeightFormat format_for(const StoredWeights& stored, int64_t /*cols*/) const {
+    if (stored.kind == StoredWeights::Kind::kF8) return WeightFormat::kBF16;
+    const bool own_groups = stored.group == 32 || stored.group == 128;
+    return stored.kind == StoredWeights::Kind::kInt4 && stored.plain && own_groups && !stored.zero_points
+               ? WeightFormat::kI4
+               : WeightFormat::kI8;
+  }
   // Packs a layer's rows. Errors: kResource.
   virtual Result<std::unique_ptr<PackedLinear>> pack(const LinearSpec& spec, const RowReader& read) = 0;
   // A layer from bytes that pack() made under the same layout_id(). On the CPU the bytes are borrowed and have to

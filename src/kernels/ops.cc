@@ -4,14 +4,6 @@
 
 namespace glimpse {
 
-WeightFormat Backend::format_for(const StoredWeights& stored, int64_t) const {
-  if (stored.kind == StoredWeights::Kind::kF8) return WeightFormat::kBF16;
-  const bool own_groups = stored.group == 32 || stored.group == 128;
-  return stored.kind == StoredWeights::Kind::kInt4 && stored.plain && own_groups && !stored.zero_points
-             ? WeightFormat::kI4
-             : WeightFormat::kI8;
-}
-
 namespace {
 
 const OpTable& table(const Stream& stream) {
