@@ -50,7 +50,7 @@ for quantization in fp8 int4; do
   "$gpu_bench" $common --quantization $quantization --batch 1 --batch 8 --batch 16 --batch 64 --prompt 512 |
     tee "$out/$quantization.md"
 done
-for bench in attention_bench cuda_matmul_bench; do
+for bench in cuda_attention_bench cuda_matmul_bench; do
   path=$(program $bench)
   [ -n "$path" ] && { echo; echo "## $bench"; "$path" | tee "$out/$bench.md"; }
 done
