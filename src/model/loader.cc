@@ -34,9 +34,12 @@ struct Part {
 
 class Loader {
  public:
-  Loader(Backend& backend, std::shared_ptr<const WeightSource> source, const LoadOptions& options, int64_t hidden_size)
+  // keep_stored: a quantised checkpoint's layers keep their form; else they are dequantised.
+  Loader(Backend& backend, std::shared_ptr<const WeightSource> source, const LoadOptions& options, int64_t hidden_size,
+         bool keep_stored)
       : backend_(backend),
         options_(options),
+        keep_stored_(keep_stored),
         stream_(backend.make_stream()),
         owner_(std::make_shared<Owner>(backend)),
         group_(quantization_group(hidden_size)) {
@@ -162,7 +165,7 @@ class Loader {
   // A quantised checkpoint's layers keep their form where the user asks for nothing else and the back end has it.
   template <typename ForParts>
   void use_stored(LinearSpec& spec, RowReader& reader, const StoredWeights& stored, const ForParts& for_parts) {
-    if (options_.quantization != Quantization::kNone || options_.dtype == DType::kF32) return;
+    if (!keep_stored_ || options_.quantization != Quantization::kNone || options_.dtype == DType::kF32) return;
     spec.format = backend_.format_for(stored, spec.cols);
     if (spec.format == WeightFormat::kI4 && (stored.group == 32 || stored.group == 128)) {
       spec.group = static_cast<int32_t>(stored.group);
@@ -256,6 +259,7 @@ class Loader {
  private:
   Backend& backend_;
   const LoadOptions& options_;
+  const bool keep_stored_;
   std::unique_ptr<Stream> stream_;
   std::shared_ptr<Owner> owner_;
   int32_t group_;
@@ -265,9 +269,24 @@ class Loader {
 
 }  // namespace
 
-Result<TextWeights> load_text_weights(Backend& backend, const TextConfig& config,
-                                      std::shared_ptr<const WeightSource> source, const LoadOptions& options) {
-  Loader load(backend, std::move(source), options, config.hidden_size);
+namespace {
+
+bool same_input(const PackedLinear& a, const PackedLinear& b) {
+  return a.input_dtype() == b.input_dtype() && (a.input_dtype() != DType::kI8 || a.group == b.group);
+}
+
+// The decoder has one buffer for each kind of product's input, so every layer has to read the same form.
+bool is_uniform(const TextWeights& weights) {
+  const TextWeights::Layer& first = weights.layers.front();
+  return std::all_of(weights.layers.begin(), weights.layers.end(), [&](const TextWeights::Layer& layer) {
+    return same_input(*layer.qkv_proj, *first.qkv_proj) && same_input(*layer.gate_up_proj, *first.qkv_proj) &&
+           same_input(*layer.o_proj, *first.o_proj) && same_input(*layer.down_proj, *first.down_proj);
+  });
+}
+
+Result<TextWeights> load_text(Backend& backend, const TextConfig& config, std::shared_ptr<const WeightSource> source,
+                              const LoadOptions& options, bool keep_stored) {
+  Loader load(backend, std::move(source), options, config.hidden_size, keep_stored);
   const int64_t hidden = config.hidden_size;
   TextWeights weights;
   const std::string root(kText);
@@ -300,9 +319,20 @@ Result<TextWeights> load_text_weights(Backend& backend, const TextConfig& config
   return weights;
 }
 
+}  // namespace
+
+Result<TextWeights> load_text_weights(Backend& backend, const TextConfig& config,
+                                      std::shared_ptr<const WeightSource> source, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(TextWeights weights, load_text(backend, config, source, options, true));
+  if (is_uniform(weights)) return weights;
+  // Layers of several kinds, which this back end would feed differently.
+  weights = {};
+  return load_text(backend, config, std::move(source), options, false);
+}
+
 Result<VisionWeights> load_vision_weights(Backend& backend, const VisionConfig& config,
                                           std::shared_ptr<const WeightSource> source, const LoadOptions& options) {
-  Loader load(backend, std::move(source), options, config.hidden_size);
+  Loader load(backend, std::move(source), options, config.hidden_size, false);
   const int64_t hidden = config.hidden_size;
   const int64_t out_hidden = config.out_hidden_size;
   const int64_t merge = config.spatial_merge_size;
