@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is measured on a GPU, in one go: ceilings, kernels, whole models. Prints tables (docs/performance.md).
 #   scripts/bench_gpu.sh [folder with the built programs] [output folder]
-# The folder holds gpu_bench, libglimpse_cuda.so and, optionally, the kernel benches of bench/cuda; by default
+# The folder holds gpu_bench, libglimpse_cuda.so and, optionally, the benches of bench/cuda and the kernel tests; by default
 # build/cuda with its subfolders. libcublasLt.so has to be found by the dynamic linker.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,11 @@ export GLIMPSE_CUDA_LIBRARY=${GLIMPSE_CUDA_LIBRARY:-$(program libglimpse_cuda.so
 model=${GLIMPSE_BENCH_CONFIG:-configs/GLM-4.6V-Flash}
 nvidia-smi --query-gpu=name,memory.total,driver_version,clocks.sm,temperature.gpu --format=csv,noheader || {
   echo "SKIPPED: no GPU"
-  exit 0
+  for test in products_test ops_test attention_test; do
+  path=$(program $test)
+  [ -n "$path" ] && { echo; echo "## $test"; "$path" --gtest_brief=1 2>&1 | grep -v "of the limit\|rows:" | tee "$out/$test.txt"; }
+done
+exit 0
 }
 
 # The two ceilings of this very card: bytes read and written by a copy, and a large bf16 product.
@@ -53,5 +57,9 @@ done
 for bench in cuda_attention_bench cuda_matmul_bench; do
   path=$(program $bench)
   [ -n "$path" ] && { echo; echo "## $bench"; "$path" | tee "$out/$bench.md"; }
+done
+for test in products_test ops_test attention_test; do
+  path=$(program $test)
+  [ -n "$path" ] && { echo; echo "## $test"; "$path" --gtest_brief=1 2>&1 | grep -v "of the limit\|rows:" | tee "$out/$test.txt"; }
 done
 exit 0
