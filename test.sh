@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: formatting; C++ in release, with address and undefined-behaviour
-# sanitizers, and the parts with threads under the thread sanitizer; then the comparison with transformers, tokenizers
-# and jinja2 in Python.
+# sanitizers, and the parts with threads under the thread sanitizer; the chat page's logic, and its flows in Chromium; then
+# the comparison with transformers, tokenizers and jinja2 in Python.
 #   ./test.sh          everything
 #   ./test.sh --quick  C++ tests of the release build only
 set -euo pipefail
 cd "$(dirname "$0")"
 
-packages=(ccache curl libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv)
+packages=(ccache curl libgtest-dev libgmock-dev libbenchmark-dev libdnnl-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv
+  chromium fonts-noto-cjk)  # the chat page in a browser
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -36,6 +37,9 @@ cmake --preset release >/dev/null
 cmake --build --preset release
 ctest --test-dir build/release --output-on-failure -j"$(nproc)"
 [[ "${1-}" == --quick ]] && exit 0
+
+section "the chat page"
+(cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm test && npm run --silent e2e)
 
 section "address and undefined-behaviour sanitizers"
 cmake --preset dev >/dev/null

@@ -11,8 +11,12 @@ const woff2Only: Plugin = {
   },
 };
 
+// While developing, the API's routes go to a running server.
+const server = process.env['GLIMPSE_URL'] ?? 'http://127.0.0.1:8000';
+
 export default defineConfig({
   plugins: [woff2Only, svelte()],
+  server: { proxy: { '/v1': { target: server, ws: true }, '/load': server, '/metrics': server } },
   build: {
     target: 'es2022',
     // The page's Content-Security-Policy allows files only: nothing is inlined as a data: address.
