@@ -158,9 +158,7 @@ export class Chat {
   async #prepare(turns: Turn[], turn: AnswerTurn): Promise<void> {
     try {
       await this.#connection();
-      for (const picture of allPictures(turns)) {
-        if (picture.state === 'failed' || (picture.fileId === '' && picture.state === 'reading')) void picture.send();
-      }
+      for (const picture of allPictures(turns)) picture.ensureSent();
       await Promise.all(allPictures(turns).map((picture) => picture.received()));
       if (this.#answering?.turn === turn) this.#request(turns, turn);
     } catch (error) {

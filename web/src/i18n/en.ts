@@ -47,7 +47,7 @@ export const en = {
   'example.tap': 'Tap',
   'example.tap.q': 'Open Coffee.',
   'example.advise': 'Reason',
-  'example.advise.q': 'What should someone who wants to lose weight change about this meal?',
+  'example.advise.q': 'How to change this meal to lose weight?',
 
   'composer.label': 'Your question',
   'composer.placeholder': 'Ask about a picture…',

@@ -42,6 +42,7 @@ export class Picture {
   readonly times: PictureTimes;
   readonly #original: Blob;
   readonly #context: PictureContext;
+  #begun = false;
   #requestId = '';
   #heard = 0; // the server's last event about it
   #received!: Promise<void>;
@@ -90,9 +91,15 @@ export class Picture {
     return this.#received;
   }
 
+  // Sends it unless that has happened or is under way.
+  ensureSent(): void {
+    if (!this.#begun || this.state === 'failed') void this.send();
+  }
+
   // Sends it; again after a lost connection or when the server has forgotten it.
   async send(): Promise<void> {
     if (this.state === 'failed' || this.fileId !== '') this.#newPromise();
+    this.#begun = true;
     this.error = null;
     this.fileId = '';
     this.progress = 0;
