@@ -4,33 +4,36 @@
 import type { ApiErrorBody, ChatBody, ChatChunk } from './types';
 
 export type ClientMessage =
-  | { type: 'auth'; api_key: string }
-  | { type: 'picture'; id: string; bytes: number; content_type: string; filename: string }
-  | { type: 'draft'; id: string; body: ChatBody }
-  | { type: 'chat'; id: string; body: ChatBody }
+  | { type: 'image'; id: string; size: number; filename: string }
+  | { type: 'draft'; id: string; request: ChatBody }
+  | { type: 'chat'; id: string; request: ChatBody }
   | { type: 'cancel'; id: string }
-  | { type: 'ping'; id: string; client_ms: number };
+  | { type: 'clock'; t0: number };
+
+// Every event but chunks has the server's clock in it.
+interface Timed {
+  server_ms?: number;
+}
 
 export type ServerEvent =
-  | { type: 'received'; id: string; file_id: string; bytes: number; server_ms?: number }
-  | {
-      type: 'decoded';
-      id: string;
-      width: number;
-      height: number;
-      image_tokens?: number;
-      duration_ms?: number;
-      server_ms?: number;
-      cached?: boolean;
-    }
-  | { type: 'encoded'; id: string; duration_ms?: number; server_ms?: number; cached?: boolean }
-  | { type: 'chunk'; id: string; data: ChatChunk }
-  | { type: 'draft_done'; id: string; cached_tokens?: number; prompt_tokens?: number }
-  | { type: 'done'; id: string }
-  | { type: 'error'; id?: string; error: ApiErrorBody & { status?: number } }
-  | { type: 'pong'; id: string; client_ms: number; server_ms: number };
+  | (Timed & { type: 'hello'; id?: undefined; protocol: string })
+  | (Timed & { type: 'image.received'; id: string; file_id: string; bytes: number; width: number; height: number })
+  | (Timed & { type: 'image.decoded'; id: string; decode_ms: number; preprocess_ms: number })
+  | (Timed & { type: 'image.encoded'; id: string; vision_ms: number }) // 0: its embeddings were there already
+  | (Timed & { type: 'image.failed'; id: string; error: ApiErrorBody; status?: number })
+  | { type: 'chat.chunk'; id: string; data: ChatChunk }
+  | (Timed & { type: 'chat.done'; id: string; cancelled: boolean })
+  | (Timed & { type: 'draft.done'; id: string; status: string; prompt_tokens: number; cached_tokens: number })
+  | (Timed & { type: 'error'; id?: string; error: ApiErrorBody; status?: number })
+  | (Timed & { type: 'clock'; id?: undefined; t0: number });
 
-export const SUBPROTOCOL = 'glimpse.v1';
+const SUBPROTOCOL = 'glimpse.v1';
+const KEY_PREFIX = 'glimpse-key.';
+
+// What to offer in the handshake. Browsers cannot set headers there, so the key travels as a second name.
+export function subprotocols(apiKey: string): string[] {
+  return apiKey === '' ? [SUBPROTOCOL] : [SUBPROTOCOL, KEY_PREFIX + apiKey];
+}
 
 // The event in a text frame; null for anything that is none (a newer server may say more than we understand).
 export function parseEvent(text: string): ServerEvent | null {

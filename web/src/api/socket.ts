@@ -3,7 +3,7 @@
 
 import { ClockSync } from './clock';
 import { apiError, ApiError } from './errors';
-import { parseEvent, type ClientMessage, type ServerEvent } from './protocol';
+import { parseEvent, subprotocols, type ClientMessage, type ServerEvent } from './protocol';
 
 export type SocketState = 'connecting' | 'open' | 'closed' | 'refused'; // refused: the API key is missing or wrong
 
@@ -15,6 +15,8 @@ export interface Handler {
 export interface SocketOptions {
   url: string;
   apiKey: () => string;
+  // Whether the server refuses the key. A browser does not tell why a handshake failed.
+  keyRefused: () => Promise<boolean>;
   onState: (state: SocketState) => void;
 }
 
@@ -23,7 +25,6 @@ const HIGH_WATER_BYTES = 1024 * 1024; // more than this in the browser's buffer,
 const PROGRESS_MS = 30;
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
 const PING_MS = 15_000;
-const UNAUTHORIZED = 4401;
 
 export class Socket {
   readonly clock = new ClockSync();
@@ -54,12 +55,17 @@ export class Socket {
     clearTimeout(this.#timer);
     this.#drop();
     this.#setState('connecting');
-    const socket = new WebSocket(this.#options.url);
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(this.#options.url, subprotocols(this.#options.apiKey()));
+    } catch {
+      this.#refuse(); // characters that cannot stand in a handshake
+      return;
+    }
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     socket.onopen = () => {
-      const key = this.#options.apiKey();
-      if (key) this.#transmit({ type: 'auth', api_key: key });
+      opened = true;
       this.clock.reset(); // it may be another server process
       this.#attempt = 0;
       this.#setState('open');
@@ -67,7 +73,8 @@ export class Socket {
       this.#pings = setInterval(() => this.#ping(), PING_MS);
     };
     socket.onmessage = (message) => this.#receive(message);
-    socket.onclose = (event) => this.#closed(socket, event.code);
+    let opened = false;
+    socket.onclose = () => this.#closed(socket, opened);
   }
 
   close(): void {
@@ -77,7 +84,7 @@ export class Socket {
   }
 
   // Sends a request whose events go to `handler` until release(). False if there is no connection.
-  send(message: ClientMessage & { id: string }, handler: Handler): boolean {
+  send(message: Extract<ClientMessage, { id: string }>, handler: Handler): boolean {
     if (!this.#transmit(message)) return false;
     this.#handlers.set(message.id, handler);
     return true;
@@ -94,15 +101,12 @@ export class Socket {
 
   // Sends a picture. `onProgress` gets the bytes that have left the browser; `onBegin` the time of the first one.
   sendPicture(
-    picture: { id: string; bytes: ArrayBuffer; contentType: string; name: string },
+    picture: { id: string; bytes: ArrayBuffer; name: string },
     handler: Handler & { begin(at: number): void; progress(bytes: number): void },
   ): void {
     const turn = async () => {
-      const { id, bytes, contentType, name } = picture;
-      const announced = this.send(
-        { type: 'picture', id, bytes: bytes.byteLength, content_type: contentType, filename: name },
-        handler,
-      );
+      const { id, bytes, name } = picture;
+      const announced = this.send({ type: 'image', id, size: bytes.byteLength, filename: name }, handler);
       if (!announced) {
         handler.failed(new ApiError('offline'));
         return;
@@ -142,37 +146,32 @@ export class Socket {
     if (typeof message.data !== 'string') return;
     const event = parseEvent(message.data);
     if (!event) return;
-    if (event.type === 'pong') {
-      this.clock.sample(event.client_ms, event.server_ms, at);
+    if (event.type === 'clock') {
+      this.clock.sample(event.t0, event.server_ms ?? NaN, at);
       return;
     }
     const handler = event.id === undefined ? undefined : this.#handlers.get(event.id);
-    if (event.type !== 'error') {
+    if (event.type !== 'error' && event.type !== 'image.failed') {
       handler?.event(event, at);
       return;
     }
-    const error = apiError(event.error, event.error.status);
-    if (handler) {
-      this.#handlers.delete(event.id!);
-      handler.failed(error);
-    } else if (error.kind === 'key') {
-      this.#refuse();
-    }
+    this.#handlers.delete(event.id ?? '');
+    handler?.failed(apiError(event.error, event.status));
   }
 
   #ping(): void {
-    const at = performance.now();
-    this.#transmit({ type: 'ping', id: 'clock', client_ms: at });
+    this.#transmit({ type: 'clock', t0: performance.now() });
   }
 
-  #closed(socket: WebSocket, code: number): void {
+  async #closed(socket: WebSocket, opened: boolean): Promise<void> {
     if (socket !== this.#socket) return;
-    if (code === UNAUTHORIZED) {
-      this.#refuse();
-      return;
-    }
     this.#drop();
     this.#setState('closed');
+    if (!opened && (await this.#options.keyRefused())) {
+      if (this.#state === 'closed') this.#refuse();
+      return;
+    }
+    if (this.#state !== 'closed') return; // somebody has connected in the meantime
     const wait = RETRY_MS[Math.min(this.#attempt++, RETRY_MS.length - 1)]!;
     this.#timer = setTimeout(() => this.connect(), wait);
   }

@@ -42,7 +42,12 @@ export class Chat {
   #opened: (() => void)[] = [];
 
   constructor(url: string) {
-    this.socket = new Socket({ url, apiKey: () => settings.apiKey, onState: (state) => this.#connected(state) });
+    this.socket = new Socket({
+      url,
+      apiKey: () => settings.apiKey,
+      keyRefused: () => this.#keyRefused(),
+      onState: (state) => this.#connected(state),
+    });
     this.#drafter = new Drafter(this.socket);
     this.#context = {
       socket: this.socket,
@@ -68,11 +73,14 @@ export class Chat {
   }
 
   async loadModels(): Promise<void> {
-    try {
-      this.models = await this.api.models();
-    } catch (error) {
-      if (error instanceof ApiError && error.kind === 'key') this.connection = 'refused';
-    }
+    this.models = await this.api.models().catch(() => this.models); // whether there is a server, the socket tells
+  }
+
+  async #keyRefused(): Promise<boolean> {
+    return this.api.models().then(
+      () => false,
+      (error: unknown) => error instanceof ApiError && error.kind === 'key',
+    );
   }
 
   // ---- the question being written
@@ -168,10 +176,10 @@ export class Chat {
 
   #request(turns: Turn[], turn: AnswerTurn, secondTry = false): void {
     const id = this.#answering!.id;
-    const sent = this.socket.send({ type: 'chat', id, body: this.#body(turns) }, {
+    const sent = this.socket.send({ type: 'chat', id, request: this.#body(turns) }, {
       event: (event, at) => {
-        if (event.type === 'chunk') turn.chunk(event.data, at);
-        else if (event.type === 'done') {
+        if (event.type === 'chat.chunk') turn.chunk(event.data, at);
+        else if (event.type === 'chat.done') {
           this.socket.release(id);
           void this.#finish(turn, 'done', null);
         }

@@ -38,7 +38,7 @@ export class Drafter {
       if (this.#under === id) this.#under = null;
     };
     const sent = this.#socket.send(
-      { type: 'draft', id, body },
+      { type: 'draft', id, request: body },
       { event: over, failed: over }, // a draft that fails costs nothing but its head start
     );
     if (!sent) return;

@@ -81,7 +81,7 @@ async function overPage(task: Task, pictures: Uint8Array[], ahead: boolean, opti
   const fileIds = await Promise.all(pictures.map((png) => upload(socket, png, ahead)));
   const chat = body(task, fileIds, model);
   if (ahead) {
-    await request(socket, 'd', (id) => ({ type: 'draft', id, body: chat }), () => {});
+    await request(socket, 'd', (id) => ({ type: 'draft', id, request: chat }), () => {});
     begin = performance.now();
   }
   let firstPainted = 0;
@@ -90,7 +90,7 @@ async function overPage(task: Task, pictures: Uint8Array[], ahead: boolean, opti
   await request(
     socket,
     'c',
-    (id) => ({ type: 'chat', id, body: chat }),
+    (id) => ({ type: 'chat', id, request: chat }),
     (chunk) => {
       promptTokens = chunk.usage?.prompt_tokens ?? promptTokens;
       const text = textOf(chunk);
@@ -127,14 +127,14 @@ function upload(socket: Socket, png: Uint8Array, seen: boolean): Promise<string>
       resolve(fileId);
     };
     socket.sendPicture(
-      { id, bytes: png.slice().buffer, contentType: 'image/png', name: 'compare.png' },
+      { id, bytes: png.slice().buffer, name: 'compare.png' },
       {
         begin: () => {},
         progress: () => {},
         failed: reject,
         event: (event) => {
-          if (event.type === 'received') fileId = event.file_id;
-          if (event.type === (seen ? 'encoded' : 'received')) done();
+          if (event.type === 'image.received') fileId = event.file_id;
+          if (event.type === (seen ? 'image.encoded' : 'image.received')) done();
         },
       },
     );
@@ -157,7 +157,7 @@ function request(
     const handler: Handler = {
       failed: (error) => over(() => reject(error)),
       event: (event) => {
-        if (event.type === 'chunk') onChunk(event.data);
+        if (event.type === 'chat.chunk') onChunk(event.data);
         else over(resolve);
       },
     };

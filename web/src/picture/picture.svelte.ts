@@ -44,7 +44,6 @@ export class Picture {
   readonly #context: PictureContext;
   #begun = false;
   #requestId = '';
-  #heard = 0; // the server's last event about it
   #received!: Promise<void>;
   #resolve!: () => void;
   #reject!: (error: ApiError) => void;
@@ -112,7 +111,7 @@ export class Picture {
       const bytes = await blob.arrayBuffer();
       if (bytes.byteLength === 0) throw new ApiError('picture');
       this.times.bytes = bytes.byteLength;
-      this.#transmit(bytes, blob.type);
+      this.#transmit(bytes);
     } catch (error) {
       this.#fail(error instanceof ApiError ? error : new ApiError('picture', String(error)));
     }
@@ -130,13 +129,13 @@ export class Picture {
     URL.revokeObjectURL(this.url);
   }
 
-  #transmit(bytes: ArrayBuffer, contentType: string): void {
+  #transmit(bytes: ArrayBuffer): void {
     const { socket } = this.#context;
     this.#requestId = socket.newId('p');
     this.state = 'sending';
     this.times.server = [];
     socket.sendPicture(
-      { id: this.#requestId, bytes, contentType, name: this.name },
+      { id: this.#requestId, bytes, name: this.name },
       {
         begin: (at) => (this.times.uploadBegin = at),
         progress: (sent) => (this.progress = sent / bytes.byteLength),
@@ -148,24 +147,24 @@ export class Picture {
 
   #event(event: ServerEvent, at: number): void {
     switch (event.type) {
-      case 'received':
+      case 'image.received':
         this.fileId = event.file_id;
+        this.width = event.width;
+        this.height = event.height;
         this.times.uploadEnd = at;
-        this.#heard = at;
         this.#context.speed.measured(this.times.bytes, at - this.times.uploadBegin);
         this.progress = 1;
         if (this.state === 'sending') this.state = 'received';
         this.#resolve();
         break;
-      case 'decoded':
-        this.width = event.width;
-        this.height = event.height;
-        this.#tell('decode_image', event, at);
+      case 'image.decoded':
+        if (event.preprocess_ms > 0) this.#tell('preprocess', event.preprocess_ms, 0, event.server_ms, at);
+        if (event.decode_ms > 0) this.#tell('decode_image', event.decode_ms, event.preprocess_ms, event.server_ms, at);
         if (this.state !== 'ready') this.state = 'decoded';
         break;
-      case 'encoded':
-        this.#tell('vision', event, at);
-        this.cached = event.cached ?? false;
+      case 'image.encoded':
+        this.#tell('vision', event.vision_ms, 0, event.server_ms, at);
+        this.cached = event.vision_ms === 0;
         this.times.cached = this.cached;
         this.state = 'ready';
         this.#context.socket.release(this.#requestId);
@@ -173,16 +172,10 @@ export class Picture {
     }
   }
 
-  // An event says that a piece of work ended, and how long it took.
-  #tell(name: string, event: { duration_ms?: number; server_ms?: number; cached?: boolean }, at: number): void {
-    this.times.server.push({
-      name,
-      endServer: event.server_ms ?? null,
-      endPage: at,
-      duration: event.duration_ms ?? at - this.#heard,
-      cached: event.cached ?? false,
-    });
-    this.#heard = at;
+  // An event says that a piece of work took `duration` and ended `ago` before it. Work of no duration came from a cache.
+  #tell(name: string, duration: number, ago: number, serverMs: number | undefined, at: number): void {
+    const endServer = serverMs === undefined ? null : serverMs - ago;
+    this.times.server.push({ name, endServer, endPage: at - ago, duration, cached: duration === 0 });
   }
 
   #failed(error: ApiError): void {

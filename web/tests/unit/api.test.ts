@@ -45,5 +45,5 @@ describe('server-sent events', () => {
 
 test('frames that are no events are dropped', () => {
   for (const text of ['', 'null', '5', '[]', '{}', '{"type":5}', 'nonsense']) expect(parseEvent(text)).toBeNull();
-  expect(parseEvent('{"type":"pong","id":"1","client_ms":1,"server_ms":2}')).toMatchObject({ type: 'pong' });
+  expect(parseEvent('{"type":"clock","t0":1,"server_ms":2}')).toMatchObject({ type: 'clock' });
 });
