@@ -3,6 +3,7 @@
 
 import type { ServerLatency } from '../api/types';
 import { arrivalOnPage, workBegin, type PageTimes } from './account';
+import type { Trace } from './perfetto';
 
 export interface Bar {
   start: number; // ms from Enter
@@ -23,7 +24,11 @@ const SERVER_ORDER = [
   'receive', 'decode_image', 'preprocess', 'vision', 'tokenize', 'queue', 'prefill', 'first_token', 'decode', 'stream',
 ];
 
-export function waterfallRows(times: PageTimes, latency: ServerLatency | null): Row[] {
+const MAX_BARS = 400; // of a row
+
+// `trace` is the server's own one, if it still has it: then each interval is drawn where it was; else the account's
+// summary, one bar for each kind of span.
+export function waterfallRows(times: PageTimes, latency: ServerLatency | null, trace: Trace | null = null): Row[] {
   const rows: Row[] = [];
   const page = (name: string, bars: Bar[]) => addRow(rows, name, 'page', bars, null);
   page('pick', times.pictures.map((p) => bar(p.pickBegin, p.pickEnd, times.enter, p.name)));
@@ -51,22 +56,43 @@ export function waterfallRows(times: PageTimes, latency: ServerLatency | null): 
   }
   if (latency) {
     const [arrival] = arrivalOnPage(times, latency);
+    const detail = intervals(trace);
     for (const span of latency.spans) {
-      const before = span.start_ms < 0;
       const row = entry(span.name);
       if (span.exclusive_ms !== undefined) row.exclusive = (row.exclusive ?? 0) + span.exclusive_ms;
-      if (before && told.has(span.name)) continue;
-      row.bars.push({
-        start: arrival + span.start_ms - times.enter,
-        duration: span.duration_ms,
-        cached: span.cached ?? false,
-      });
+      for (const [start, duration] of detail.get(span.name) ?? [[span.start_ms, span.duration_ms] as const]) {
+        if (start < 0 && told.has(span.name)) continue;
+        row.bars.push({ start: arrival + start - times.enter, duration, cached: false });
+      }
     }
   }
   const names = [...byName.keys()].sort((a, b) => order(a) - order(b));
   for (const name of names) addRow(rows, name, 'server', byName.get(name)!.bars, byName.get(name)!.exclusive);
   page('render', times.renders.map(([from, to]) => bar(from, to, times.enter)));
   return rows;
+}
+
+// The trace's spans by name: [start, duration] in ms from the arrival. Neighbours are joined where they are too many to see.
+function intervals(trace: Trace | null): Map<string, [number, number][]> {
+  const found = new Map<string, [number, number][]>();
+  for (const { ph, name, ts, dur } of trace?.traceEvents ?? []) {
+    if (ph !== 'X' || ts === undefined || dur === undefined || !SERVER_ORDER.includes(name)) continue;
+    const list = found.get(name) ?? [];
+    list.push([ts / 1000, dur / 1000]);
+    found.set(name, list);
+  }
+  for (const [name, list] of found) {
+    list.sort((a, b) => a[0] - b[0]);
+    const most = Math.ceil(list.length / MAX_BARS);
+    if (most === 1) continue;
+    const joined: [number, number][] = [];
+    for (let i = 0; i < list.length; i += most) {
+      const last = list[Math.min(i + most, list.length) - 1]!;
+      joined.push([list[i]![0], last[0] + last[1] - list[i]![0]]);
+    }
+    found.set(name, joined);
+  }
+  return found;
 }
 
 function order(name: string): number {

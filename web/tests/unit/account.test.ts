@@ -72,6 +72,20 @@ describe('the waterfall', () => {
   test('work on a picture that its events have told is not drawn twice', () => {
     expect(row(waterfallRows(times(), latency), 'vision').bars).toHaveLength(1);
   });
+  test('draws each interval of the server’s trace where it was', () => {
+    const step = (ts: number) => ({ name: 'decode', ph: 'X', ts, dur: 4000, pid: 1, tid: 9 });
+    const other = { name: 'step', ph: 'X', ts: 0, dur: 1, pid: 1, tid: 100 };
+    const trace = { traceEvents: [step(11_000), step(16_000), step(21_000), other] };
+    const decode = row(waterfallRows(times(), latency, trace), 'decode');
+    expect(decode.bars.map((b) => [b.start, b.duration])).toEqual([[12, 4], [17, 4], [22, 4]]);
+    expect(decode.exclusive).toBe(27);
+  });
+  test('a row has a bounded number of bars', () => {
+    const traceEvents = Array.from({ length: 5000 }, (_, i) => ({ name: 'decode', ph: 'X', ts: i * 5000, dur: 4000, pid: 1, tid: 9 }));
+    const { bars } = row(waterfallRows(times(), latency, { traceEvents }), 'decode');
+    expect(bars.length).toBeLessThanOrEqual(400);
+    expect(bars[bars.length - 1]!.start + bars[bars.length - 1]!.duration).toBeCloseTo(1 + 4999 * 5 + 4, 6);
+  });
   test('without a common clock the server starts at Enter, and never before it', () => {
     const t = { ...times(), clockOffset: null };
     expect(row(waterfallRows(t, latency), 'prefill').bars[0]!.start).toBe(1);
