@@ -117,6 +117,8 @@ void append_usage(const Responder::Usage& usage, std::string& out) {
 void append_latency(const ResponseEnd& end, const Responder::Usage& usage, std::string& out) {
   if (end.account == nullptr) return;
   json::object latency = end.account->to_json();
+  // On the clock that the WebSocket's events and its clock messages tell, so that a client can join it with its own.
+  latency["arrival_ms"] = static_cast<double>(end.account->arrival_ns() / 1000) / 1e3;
   latency["prompt_tokens"] = usage.prompt_tokens;
   latency["cached_tokens"] = usage.cached_tokens;
   latency["image_tokens"] = usage.image_tokens;

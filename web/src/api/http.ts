@@ -25,12 +25,12 @@ export class Api {
     return (await this.#json(`/v1/traces/${encodeURIComponent(requestId)}`)) as Trace;
   }
 
-  // POST /v1/chat/completions with a stream, as any client does it. `onChunk` gets every chunk as it arrives.
+  // POST /v1/chat/completions with a body that asks for a stream, as any client does it. `onChunk` gets every chunk as it arrives.
   async chat(body: ChatBody, onChunk: (chunk: ChatChunk) => void, signal?: AbortSignal): Promise<void> {
     const response = await this.#fetch('/v1/chat/completions', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+      body: JSON.stringify(body),
       ...(signal ? { signal } : {}),
     });
     const parser = new SseParser();

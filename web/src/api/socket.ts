@@ -99,10 +99,11 @@ export class Socket {
     this.#transmit({ type: 'cancel', id });
   }
 
-  // Sends a picture. `onProgress` gets the bytes that have left the browser; `onBegin` the time of the first one.
+  // Sends a picture. `begin` gets the time of the first byte, `progress` the bytes that have left the browser; `sent` says
+  // that all of it is on its way: a request sent after that finds it under its id.
   sendPicture(
     picture: { id: string; bytes: ArrayBuffer; name: string },
-    handler: Handler & { begin(at: number): void; progress(bytes: number): void },
+    handler: Handler & { begin(at: number): void; progress(bytes: number): void; sent(): void },
   ): void {
     const turn = async () => {
       const { id, bytes, name } = picture;
@@ -112,12 +113,16 @@ export class Socket {
         return;
       }
       handler.begin(performance.now());
-      await this.#transmitBytes(id, bytes, (sent) => handler.progress(sent));
+      await this.#transmitBytes(id, bytes, handler);
     };
     this.#upload = this.#upload.then(turn, turn);
   }
 
-  async #transmitBytes(id: string, bytes: ArrayBuffer, progress: (sent: number) => void): Promise<void> {
+  async #transmitBytes(
+    id: string,
+    bytes: ArrayBuffer,
+    { progress, sent }: { progress(bytes: number): void; sent(): void },
+  ): Promise<void> {
     const socket = this.#socket;
     const wait = () => new Promise((resolve) => setTimeout(resolve, PROGRESS_MS));
     for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
@@ -128,6 +133,7 @@ export class Socket {
       if (socket?.readyState !== WebSocket.OPEN || !this.#handlers.has(id)) return;
       socket.send(new Uint8Array(bytes, at, Math.min(SLICE_BYTES, bytes.byteLength - at)));
     }
+    sent();
     while (socket && socket.bufferedAmount > 0 && socket.readyState === WebSocket.OPEN) {
       progress(Math.max(0, bytes.byteLength - socket.bufferedAmount));
       await wait();

@@ -6,12 +6,18 @@ export interface TextPart {
   text: string;
 }
 
+// A picture the server has: by its id of /v1/files, or by the name it was sent under on this connection.
+export interface FilePart {
+  type: 'file';
+  file: { file_id: string };
+}
+
 export interface ImagePart {
   type: 'image_url';
   image_url: { url: string };
 }
 
-export type ContentPart = TextPart | ImagePart;
+export type ContentPart = TextPart | FilePart | ImagePart;
 
 export interface RequestMessage {
   role: 'system' | 'user' | 'assistant';
@@ -92,10 +98,9 @@ export interface ModelInfo {
   id: string;
   max_model_len?: number;
   owned_by?: string;
+  root?: string; // the model itself, whatever name it is served under
   // Glimpse's own additions; other servers have none.
   glimpse?: {
-    demonstration?: boolean;
-    vision?: boolean;
     max_image_pixels?: number; // larger pictures are scaled down to this area before the vision tower
     max_picture_bytes?: number;
   };

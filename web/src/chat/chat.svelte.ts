@@ -91,7 +91,7 @@ export class Chat {
       const picture = new Picture(newId(), file, name, this.#context, picked);
       this.pictures.push(picture);
       void picture.send();
-      picture.received().then(
+      picture.sent().then(
         () => this.draft(0),
         () => {},
       );
@@ -107,7 +107,7 @@ export class Chat {
   // Lets the server compute everything before the end of the question.
   draft(delayMs?: number): void {
     if (!settings.drafts || this.running) return;
-    const pictures = this.pictures.filter((picture) => picture.fileId !== '');
+    const pictures = this.pictures.filter((picture) => picture.address !== '');
     if (pictures.length === 0 && this.text.trim() === '') return;
     if (pictures.length < this.pictures.length) return; // the picture comes first in the prompt
     this.#drafter.schedule(() => this.#body([...this.#history(), new UserTurn('draft', this.text, pictures)]), delayMs);
@@ -157,7 +157,7 @@ export class Chat {
     const user = turns[turns.length - 1] as UserTurn;
     const turn = AnswerTurn.begin(newId(), newPageTimes(enter, this.socket.clock.offset, user.pictures.map((p) => p.times)));
     this.#answering = { turn, id: this.socket.newId('c') };
-    const ready = this.connection === 'open' && allPictures(turns).every((picture) => picture.fileId !== '');
+    const ready = this.connection === 'open' && allPictures(turns).every((picture) => picture.address !== '');
     if (ready) this.#request(turns, turn);
     this.turns = [...turns, turn];
     if (!ready) void this.#prepare(turns, turn);
@@ -167,7 +167,7 @@ export class Chat {
     try {
       await this.#connection();
       for (const picture of allPictures(turns)) picture.ensureSent();
-      await Promise.all(allPictures(turns).map((picture) => picture.received()));
+      await Promise.all(allPictures(turns).map((picture) => picture.sent()));
       if (this.#answering?.turn === turn) this.#request(turns, turn);
     } catch (error) {
       if (this.#answering?.turn === turn) await this.#finish(turn, 'failed', asApiError(error));
@@ -185,8 +185,9 @@ export class Chat {
         }
       },
       failed: (error) => {
-        if (error.kind === 'picture_gone' && !secondTry) void this.#sendAgain(turns, turn);
-        else void this.#finish(turn, 'failed', error);
+        if (error.kind === 'picture_gone' && !secondTry && !allPictures(turns).some((picture) => picture.error)) void this.#sendAgain(turns, turn);
+        // A picture that cannot be read is what is wrong, not that it cannot be found.
+        else void this.#finish(turn, 'failed', allPictures(turns).find((picture) => picture.error)?.error ?? error);
       },
     });
     if (!sent) void this.#finish(turn, 'failed', new ApiError('offline'));
@@ -197,7 +198,7 @@ export class Chat {
     try {
       const pictures = allPictures(turns);
       await Promise.all(pictures.map((picture) => picture.send()));
-      await Promise.all(pictures.map((picture) => picture.received()));
+      await Promise.all(pictures.map((picture) => picture.sent()));
       if (this.#answering?.turn !== turn) return;
       this.#answering.id = this.socket.newId('c');
       this.#request(turns, turn, true);
@@ -220,7 +221,7 @@ export class Chat {
     const { system, thinking, parameters } = settings;
     const records: TurnRecord[] = turns.map((turn) => turn.record());
     return requestBody(records, { model: this.model?.id ?? settings.model, system, thinking, parameters }, ({ id }) =>
-      pictures.get(id)!.fileId,
+      pictures.get(id)!.address,
     );
   }
 

@@ -61,6 +61,7 @@ export function requestBody(
   const body: ChatBody = {
     messages,
     stream: true,
+    stream_options: { include_usage: true },
     chat_template_kwargs: { enable_thinking: options.thinking },
   };
   if (options.model !== '') body.model = options.model;
@@ -73,8 +74,8 @@ export function requestBody(
 function userContent(turn: UserRecord, address: (picture: PictureRecord) => string): string | ContentPart[] {
   if (turn.pictures.length === 0) return turn.text;
   const parts: ContentPart[] = turn.pictures.map((picture) => ({
-    type: 'image_url',
-    image_url: { url: address(picture) },
+    type: 'file',
+    file: { file_id: address(picture) },
   }));
   return turn.text === '' ? parts : [...parts, { type: 'text', text: turn.text }];
 }

@@ -44,14 +44,14 @@ export async function run(way: Way, task: Task, options: CompareOptions): Promis
   return way === 'api' ? overApi(task, pictures, options) : overPage(task, pictures, way === 'ahead', options);
 }
 
-function body(task: Task, addresses: string[], model: string): ChatBody {
-  const parts: ContentPart[] = addresses.map((url) => ({ type: 'image_url', image_url: { url } }));
+function body(task: Task, parts: ContentPart[], model: string): ChatBody {
   return {
     ...(model ? { model } : {}),
     messages: [{ role: 'user', content: [...parts, { type: 'text', text: task.question }] }],
     temperature: 0,
     max_tokens: MAX_TOKENS,
     stream: true,
+    stream_options: { include_usage: true },
     chat_template_kwargs: { enable_thinking: task.thinking },
   };
 }
@@ -59,11 +59,13 @@ function body(task: Task, addresses: string[], model: string): ChatBody {
 async function overApi(task: Task, pictures: Uint8Array[], options: CompareOptions): Promise<Run> {
   const begin = performance.now();
   // Encoding is part of this way: a client that holds picture files has to do it.
-  const addresses = pictures.map((png) => `data:image/png;base64,${base64(png)}`);
+  const parts = pictures.map((png): ContentPart => {
+    return { type: 'image_url', image_url: { url: `data:image/png;base64,${base64(png)}` } };
+  });
   let first = 0;
   let promptTokens = 0;
   await options.api.chat(
-    body(task, addresses, options.model),
+    body(task, parts, options.model),
     (chunk) => {
       if (first === 0 && textOf(chunk)) first = performance.now();
       promptTokens = chunk.usage?.prompt_tokens ?? promptTokens;
@@ -78,8 +80,9 @@ async function overPage(task: Task, pictures: Uint8Array[], ahead: boolean, opti
   const { socket, screen, model } = options;
   const view = new AnswerView(screen);
   let begin = performance.now();
-  const fileIds = await Promise.all(pictures.map((png) => upload(socket, png, ahead)));
-  const chat = body(task, fileIds, model);
+  const names = await Promise.all(pictures.map((png) => upload(socket, png, ahead)));
+  const parts = names.map((name): ContentPart => ({ type: 'file', file: { file_id: name } }));
+  const chat = body(task, parts, model);
   if (ahead) {
     await request(socket, 'd', (id) => ({ type: 'draft', id, request: chat }), () => {});
     begin = performance.now();
@@ -117,25 +120,22 @@ function textOf(chunk: ChatChunk): string {
   return delta?.content || delta?.reasoning_content || delta?.reasoning || '';
 }
 
-// Resolves with the server's id once the picture is received (or, `seen`, once the vision tower is done with it).
+// Resolves with the picture's name once it is on its way (or, `seen`, once the vision tower is done with it).
 function upload(socket: Socket, png: Uint8Array, seen: boolean): Promise<string> {
   return new Promise((resolve, reject) => {
     const id = socket.newId('p');
-    let fileId = '';
-    const done = () => {
-      socket.release(id);
-      resolve(fileId);
+    const over = (finish: () => void) => {
+      if (seen) socket.release(id);
+      finish();
     };
     socket.sendPicture(
       { id, bytes: png.slice().buffer, name: 'compare.png' },
       {
         begin: () => {},
         progress: () => {},
-        failed: reject,
-        event: (event) => {
-          if (event.type === 'image.received') fileId = event.file_id;
-          if (event.type === (seen ? 'image.encoded' : 'image.received')) done();
-        },
+        sent: () => seen || over(() => resolve(id)),
+        failed: (error) => over(() => reject(error)),
+        event: (event) => event.type === 'image.encoded' && over(() => resolve(id)),
       },
     );
   });

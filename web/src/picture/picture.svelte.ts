@@ -38,13 +38,14 @@ export class Picture {
   error: ApiError | null = $state(null);
   width = $state(0); // as the server (or, before, the browser) reads it
   height = $state(0);
-  fileId = ''; // the server's name for it, once received
   readonly times: PictureTimes;
   readonly #original: Blob;
   readonly #context: PictureContext;
   #begun = false;
   #requestId = '';
-  #received!: Promise<void>;
+  #sentAs = '';
+  #fileId = '';
+  #sent!: Promise<void>;
   #resolve!: () => void;
   #reject!: (error: ApiError) => void;
 
@@ -85,9 +86,14 @@ export class Picture {
     afterPaint((painted) => (this.times.pickEnd = painted));
   }
 
-  // Resolves when the server has it; rejects with an ApiError.
-  received(): Promise<void> {
-    return this.#received;
+  // How a request names it: once it is on its way by the name it was sent under, later by the server's. Else empty.
+  get address(): string {
+    return this.#fileId || this.#sentAs;
+  }
+
+  // Resolves when it has an address; rejects with an ApiError.
+  sent(): Promise<void> {
+    return this.#sent;
   }
 
   // Sends it unless that has happened or is under way.
@@ -97,10 +103,10 @@ export class Picture {
 
   // Sends it; again after a lost connection or when the server has forgotten it.
   async send(): Promise<void> {
-    if (this.state === 'failed' || this.fileId !== '') this.#newPromise();
+    if (this.state === 'failed' || this.address !== '') this.#newPromise();
     this.#begun = true;
     this.error = null;
-    this.fileId = '';
+    this.#forget();
     this.progress = 0;
     if (this.#context.socket.state !== 'open') {
       this.state = 'waiting'; // resume() sends it
@@ -140,6 +146,10 @@ export class Picture {
         begin: (at) => (this.times.uploadBegin = at),
         progress: (sent) => (this.progress = sent / bytes.byteLength),
         event: (event, at) => this.#event(event, at),
+        sent: () => {
+          this.#sentAs = this.#requestId;
+          this.#resolve();
+        },
         failed: (error) => this.#failed(error),
       },
     );
@@ -148,23 +158,23 @@ export class Picture {
   #event(event: ServerEvent, at: number): void {
     switch (event.type) {
       case 'image.received':
-        this.fileId = event.file_id;
+        this.#fileId = event.file_id;
         this.width = event.width;
         this.height = event.height;
         this.times.uploadEnd = at;
         this.#context.speed.measured(this.times.bytes, at - this.times.uploadBegin);
         this.progress = 1;
         if (this.state === 'sending') this.state = 'received';
-        this.#resolve();
         break;
       case 'image.decoded':
+        this.cached = event.decode_ms === 0 && event.preprocess_ms === 0;
         if (event.preprocess_ms > 0) this.#tell('preprocess', event.preprocess_ms, 0, event.server_ms, at);
         if (event.decode_ms > 0) this.#tell('decode_image', event.decode_ms, event.preprocess_ms, event.server_ms, at);
         if (this.state !== 'ready') this.state = 'decoded';
         break;
       case 'image.encoded':
-        this.#tell('vision', event.vision_ms, 0, event.server_ms, at);
-        this.cached = event.vision_ms === 0;
+        // A picture that was known already tells how long it took then.
+        this.#tell('vision', this.cached ? 0 : event.vision_ms, 0, event.server_ms, at);
         this.times.cached = this.cached;
         this.state = 'ready';
         this.#context.socket.release(this.#requestId);
@@ -181,8 +191,8 @@ export class Picture {
   #failed(error: ApiError): void {
     if (error.kind === 'interrupted' || error.kind === 'offline') {
       // Not its fault: it is sent again when the connection is back.
-      if (this.fileId !== '') this.#newPromise();
-      this.fileId = '';
+      if (this.address !== '') this.#newPromise();
+      this.#forget();
       this.state = 'waiting';
       return;
     }
@@ -195,12 +205,17 @@ export class Picture {
     this.#reject(error);
   }
 
+  #forget(): void {
+    this.#fileId = '';
+    this.#sentAs = '';
+  }
+
   #newPromise(): void {
-    this.#received = new Promise((resolve, reject) => {
+    this.#sent = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#received.catch(() => {}); // whoever asks for it gets the error; nobody has to
+    this.#sent.catch(() => {}); // whoever asks for it gets the error; nobody has to
   }
 
   // The original, or a smaller version where the rules of shrink.ts ask for one.

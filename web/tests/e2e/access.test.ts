@@ -94,7 +94,7 @@ test('a phone has no sideways scrolling, and the list of conversations as a draw
   await t.page.locator('.account').click();
   await t.page.locator('.waterfall').waitFor();
   expect(await wide()).toBeLessThanOrEqual(0);
-  await t.page.getByLabel('Conversations').first().click();
+  await t.page.locator('.menu').click();
   await t.page.locator('nav.open .new').click();
   await t.page.locator('[data-example=describe]').waitFor();
   expect(await t.page.getByLabel('Take a picture').first().isVisible()).toBe(true);

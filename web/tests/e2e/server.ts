@@ -2,13 +2,13 @@
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const BUILD = process.env['GLIMPSE_BUILD_DIR'] ?? join(__dirname, '../../../build/release');
 export const GLIMPSE = join(BUILD, 'src/cli/glimpse');
 export const SCRIPTED = join(BUILD, 'tests/server/scripted_server');
-const FIRST_PORT = Number(process.env['GLIMPSE_E2E_PORT'] ?? 8190);
 const START_MS = 20_000;
 
 export interface Answer {
@@ -20,7 +20,17 @@ export interface Answer {
   finish?: 'stop' | 'length' | 'failed';
 }
 
-let nextPort = FIRST_PORT;
+// A free port; the same one serves again after a restart.
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
 
 export class Server {
   readonly url: string;
@@ -35,14 +45,14 @@ export class Server {
   }
 
   static async glimpse(args: string[] = []): Promise<Server> {
-    const port = nextPort++;
+    const port = await freePort();
     const server = new Server(GLIMPSE, ['serve', '--host', '127.0.0.1', '--port', String(port), ...args], port);
     await server.start();
     return server;
   }
 
   static async scripted(answers: Answer[], args: string[] = []): Promise<Server> {
-    const port = nextPort++;
+    const port = await freePort();
     const script = join(mkdtempSync(join(tmpdir(), 'glimpse-e2e-')), 'script.json');
     writeFileSync(script, JSON.stringify(answers));
     const server = new Server(SCRIPTED, ['--script', script, '--port', String(port), ...args], port);

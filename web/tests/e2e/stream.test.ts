@@ -14,6 +14,8 @@ beforeAll(async () => {
   [browser, server] = await Promise.all([
     launch(),
     Server.scripted([
+      // The conversation so far is part of what `when` looks at: later questions stand first.
+      { when: 'anything', text: '<think>Let me look.</think>\nFine.' },
       { when: 'markup', text: `<think></think>\n${TABLE}`, per_token_ms: 2 },
       { when: 'slowly', text: '<think></think>\nword ', repeat: 1, per_token_ms: 30, first_ms: 10 },
       { when: 'ever', text: `<think></think>\n${'and on '.repeat(3000)}`, per_token_ms: 10 },
@@ -21,7 +23,6 @@ beforeAll(async () => {
       { when: 'boxes', text: '<think></think>\nThe cats are at <|begin_of_box|>[[10,20,300,400],[500,600,700,800]]<|end_of_box|>.' },
       { when: 'limit', text: '<think></think>\nOnce upon a time', finish: 'length' },
       { when: 'nothing', text: '<think></think>\n' },
-      { text: '<think>Let me look.</think>\nFine.' },
     ]),
   ]);
 });
@@ -76,7 +77,8 @@ test('boxes are drawn and chosen in the text and on the picture', async () => {
   await t.page.locator('.prose .place').nth(1).click();
   expect(await t.page.locator('svg g.chosen').getAttribute('aria-label')).toBe('Box 2');
   await t.page.locator('svg g').first().click();
-  expect(await t.page.locator('.prose .place').first().getAttribute('aria-pressed')).toBe('true');
+  await t.page.locator('.prose .place[aria-pressed=true]').first().waitFor();
+  expect(await t.page.locator('svg g.chosen').getAttribute('aria-label')).toBe('Box 1');
   await t.close();
 });
 
@@ -85,6 +87,7 @@ test('an answer that reached its limit and an empty one say so', async () => {
   await t.ask('limit');
   await t.answer();
   expect(await t.page.locator('.note').last().innerText()).toMatch(/limit of answer tokens/);
+  await t.page.locator('nav .new').click();
   await t.ask('nothing');
   await t.answer();
   expect(await t.page.locator('.note').last().innerText()).toMatch(/without a word/);

@@ -16,9 +16,10 @@ test('the request holds the conversation, pictures before their text', () => {
   expect(requestBody(turns, options, address)).toEqual({
     model: 'mini',
     stream: true,
+    stream_options: { include_usage: true },
     chat_template_kwargs: { enable_thinking: false },
     messages: [
-      { role: 'user', content: [{ type: 'image_url', image_url: { url: 'file-p1' } }, { type: 'text', text: 'What is\nthis?' }] },
+      { role: 'user', content: [{ type: 'file', file: { file_id: 'file-p1' } }, { type: 'text', text: 'What is\nthis?' }] },
       { role: 'assistant', content: 'A cat.' },
       { role: 'user', content: 'Colour?' },
     ],
