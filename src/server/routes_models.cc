@@ -1,5 +1,7 @@
 // What is served.
 
+#include <algorithm>
+
 #include "server/error_response.h"
 #include "server/service.h"
 
@@ -8,6 +10,8 @@ namespace glimpse {
 namespace {
 
 json::object model_object(const Service& service, const std::string& name) {
+  const ImageOptions& image = service.model.source().image;
+  const ServerOptions& limits = service.options;
   return {{"id", name},
           {"object", "model"},
           {"created", service.started_s},
@@ -15,7 +19,11 @@ json::object model_object(const Service& service, const std::string& name) {
           {"root", service.model.name()},
           {"parent", nullptr},
           {"max_model_len", service.model.max_model_len()},
-          {"permission", json::array{}}};
+          {"permission", json::array{}},
+          // For clients that send pictures: what is larger is scaled down to this area, or refused.
+          {"glimpse", json::object{{"max_image_pixels", image.max_pixels / image.temporal_patch_size},
+                                   {"max_picture_bytes",
+                                    std::min<uint64_t>(limits.connection.max_body_bytes, limits.files.max_bytes)}}}};
 }
 
 }  // namespace

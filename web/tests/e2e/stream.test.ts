@@ -104,7 +104,9 @@ test('an answer of 4,000 tokens is complete, and finished blocks are never rende
       for (const record of records) {
         const target = record.target instanceof Element ? record.target : record.target.parentElement;
         const block = target?.closest('.prose > *');
-        if (block && !block.classList.contains('open')) counts.changed += 1;
+        // Formulas and code colours come once, after their block: they are not counted.
+        const decorated = target?.closest('.math, code');
+        if (block && !block.classList.contains('open') && !decorated) counts.changed += 1;
         if (target?.classList.contains('prose')) counts.removed += record.removedNodes.length;
       }
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
