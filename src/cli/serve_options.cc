@@ -143,9 +143,9 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
       ->check(CLI::IsMember({"auto", "safetensors", "dummy"}))
       ->group(group);
   app.add_option("--dtype", o.dtype, "auto, bfloat16, float32; half")->capture_default_str()->group(group);
-  app.add_option("-q,--quantization", o.quantization, "int8 or int4, made at load")->group(group);
+  app.add_option("-q,--quantization", o.quantization, "int8, int4 or fp8 (GPU), made at load")->group(group);
   app.add_option("--vision-quantization", m.vision_quantization, "The same for the vision tower")
-      ->check(CLI::IsMember({"none", "int8", "int4"}))
+      ->check(CLI::IsMember({"none", "int8", "int4", "fp8"}))
       ->group(group);
   app.add_option("--cache-dir", m.cache_dir, "Where quantised weights are kept: a folder, auto or none")->group(group);
   app.add_option("--max-model-len", o.max_model_len, "Longest context in tokens: 25480, 8k, auto")->group(group);
@@ -239,11 +239,15 @@ Status complete(ServeOptions& o) {
 
   if (o.quantization.empty() || o.quantization == "none" || o.quantization == "None") {
     o.model.quantization = "none";
-  } else if (o.quantization == "int8" || o.quantization == "int4") {
+  } else if (o.quantization == "int8" || o.quantization == "int4" || o.quantization == "fp8") {
     o.model.quantization = o.quantization;
+  } else if (o.quantization == "gptq" || o.quantization == "awq" || o.quantization == "gptq_marlin" ||
+             o.quantization == "awq_marlin" || o.quantization == "compressed-tensors") {
+    o.model.quantization = "none";  // the checkpoint says so itself
   } else {
-    return bad_flag("--quantization", "checkpoints quantised with " + o.quantization +
-                                          " are not read yet; int8 and int4 are made from a 16-bit checkpoint at load");
+    return bad_flag(
+        "--quantization",
+        "\"" + o.quantization + "\" is none of int8, int4, fp8 (made at load), gptq, awq, compressed-tensors");
   }
 
   ServerOptions& s = o.server;
