@@ -163,8 +163,13 @@ __device__ inline void let_next_start() {
 #endif
 }
 
+// Kernels that want different divisions of an SM's memory into cache and shared memory do not run beside each other,
+// and the products want all of it shared.
+void prefer_shared_memory(const void* kernel);
+
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), dim3 grid, int threads, const CudaStream& stream, const Args&... args) {
+  prefer_shared_memory(reinterpret_cast<const void*>(kernel));
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;

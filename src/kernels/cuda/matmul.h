@@ -37,6 +37,16 @@ struct MatmulWeight {
   bool gate_up = false;           // rows [gate | up]: y[t, f] = silu(g) * u, and y has n / 2 columns
 };
 
+// The weight of the product that will follow, for its first rows to be brought into the second-level cache while this
+// one ends: between two products memory would idle.
+struct MatmulNext {
+  const void* data = nullptr;  // null: not known
+  int64_t row_bytes = 0;
+  int32_t units = 0;      // rows, or gate/up pairs
+  bool gate_up = false;   // the up rows lie `units` rows behind the gate rows
+  int32_t cta_bytes = 0;  // for each CTA, from its first row on
+};
+
 // What a product reads and writes. Rows of x and y are contiguous and 16-byte aligned at their beginnings.
 struct MatmulOperands {
   const void* x = nullptr;          // [rows, k] bf16, or e4m3 with x_scales
@@ -47,6 +57,7 @@ struct MatmulOperands {
   bool y_f32 = false;               // else bf16
   int32_t rows = 0;                 // capacity
   const int32_t* count = nullptr;   // device: rows at or beyond *count are not written; null: `rows`
+  MatmulNext next;                  // a hint to matmul_skinny
 };
 
 // The card the kernels run on, read once by the caller.

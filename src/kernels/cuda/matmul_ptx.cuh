@@ -99,6 +99,11 @@ __device__ __forceinline__ uint64_t policy_evict_last() {
 
 // --- programmatic dependent launch ---
 
+// Brings global memory into the second-level cache; address and size are multiples of 16.
+__device__ __forceinline__ void bulk_prefetch(const void* source, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(source), "r"(bytes) : "memory");
+}
+
 __device__ __forceinline__ void launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

@@ -78,6 +78,7 @@ struct Params {
   int32_t stage_bytes;
   bool zero_points;
   bool y_f32;
+  MatmulNext next;
 };
 
 // Floats between the sums of two rows of x: the rows of W in a pass, padded against bank conflicts.
@@ -183,6 +184,23 @@ struct Producer {
       if (++stage == p.stages) {
         stage = 0;
         parity ^= 1;
+      }
+    }
+    if (leader && p.next.data != nullptr) prefetch_next();
+  }
+
+  // The first rows that this CTA's successor will copy, shared by the copying warps.
+  __device__ void prefetch_next() const {
+    constexpr int kPiece = 8192;
+    const int64_t row = static_cast<int64_t>(blockIdx.x) * p.next.units / gridDim.x;
+    const int64_t end_row = static_cast<int64_t>(blockIdx.x + 1) * p.next.units / gridDim.x;
+    const int halves = p.next.gate_up ? 2 : 1;
+    const int64_t bytes = min((end_row - row) * p.next.row_bytes, static_cast<int64_t>(p.next.cta_bytes / halves));
+    for (int half = 0; half < halves; ++half) {
+      const auto* source = static_cast<const uint8_t*>(p.next.data) +
+                           (row + half * static_cast<int64_t>(p.next.units)) * p.next.row_bytes;
+      for (int64_t at = warp * kPiece; at < bytes; at += kCopiers * kPiece) {
+        ptx::bulk_prefetch(source + at, static_cast<uint32_t>(min(static_cast<int64_t>(kPiece), bytes - at)) & ~15u);
       }
     }
   }
@@ -563,6 +581,7 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   p.bias = weight.bias;
   p.y = operands.y;
   p.count = operands.count;
+  p.next = operands.next;
   p.x_row_bytes = operands.x_stride * 2;
   p.y_stride = operands.y_stride;
   p.units = weight.gate_up ? weight.n / 2 : weight.n;

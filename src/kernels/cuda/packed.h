@@ -5,10 +5,21 @@
 
 #include <functional>
 
+#include <memory>
+
 #include "kernels/backend.h"
 #include "kernels/cuda/matmul.h"
 
 namespace glimpse::cuda {
+
+// Where a layer's weights lie, for whoever runs before it; and which layer came after it last time. Expires with it.
+struct WeightPlace {
+  const void* data = nullptr;
+  int64_t row_bytes = 0;
+  int32_t rows = 0;
+  bool gate_up = false;
+  std::weak_ptr<WeightPlace> next;
+};
 
 class CudaLinear final : public PackedLinear {
  public:
@@ -26,6 +37,7 @@ class CudaLinear final : public PackedLinear {
   // [rows] or null.
   const float* bias() const { return bias_memory.as<float>(); }
 
+  const std::shared_ptr<WeightPlace> place = std::make_shared<WeightPlace>();
   Buffer weights;
   Buffer scales;  // kF8: float32 [rows]
   Buffer bias_memory;

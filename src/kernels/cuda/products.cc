@@ -150,6 +150,26 @@ Products::~Products() {
   cublasLtDestroy(handle_);
 }
 
+MatmulNext Products::foresee(const CudaLinear& weight, CudaStream& stream) {
+  // Of each CTA's share: what memory delivers while a step's small kernels run between two products.
+  constexpr int32_t kAheadBytes = 72 << 10;
+  const std::lock_guard lock(mutex_);
+  WeightPlace& place = *weight.place;
+  place.data = weight.data<std::byte>();
+  place.rows = static_cast<int32_t>(weight.rows);
+  place.row_bytes = static_cast<int64_t>(weight.weights.bytes()) / weight.rows;
+  place.gate_up = weight.consumer == LinearConsumer::kGateUp;
+  if (const auto last = stream.last_weight.lock()) last->next = weight.place;
+  stream.last_weight = weight.place;
+  const auto next = place.next.lock();
+  if (next == nullptr || next->row_bytes % 16 != 0) return {};
+  return {.data = next->data,
+          .row_bytes = next->row_bytes,
+          .units = next->gate_up ? next->rows / 2 : next->rows,
+          .gate_up = next->gate_up,
+          .cta_bytes = kAheadBytes};
+}
+
 size_t Products::scratch_bytes(const PackedLinear& weight, int64_t m) {
   return weight.format == WeightFormat::kF8 ? static_cast<size_t>(m * (weight.cols + 31) / 16 * 16 + m * 4) : 0;
 }
@@ -202,7 +222,8 @@ bool Products::run_fused(const CudaLinear& weight, const Matrix& x, const Rows& 
   packed.gate_up = weight.consumer == LinearConsumer::kGateUp;
   const bool few = rows.capacity <= kSkinnyRows;
   if (!few && weight.format != WeightFormat::kI4) return false;
-  const MatmulOperands operands = prepare(weight, x, rows.capacity, rows.count, y, device_, stream, scratch);
+  MatmulOperands operands = prepare(weight, x, rows.capacity, rows.count, y, device_, stream, scratch);
+  if (few) operands.next = foresee(weight, stream);
   return run_own(packed, operands, stream);
 }
 
@@ -211,7 +232,8 @@ void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const M
   if (m == 0) return;
   if (weight.format == WeightFormat::kF32) return product_any(weight, x, m, y, stream.handle());
   const MatmulWeight packed = matmul_weight(weight);
-  const MatmulOperands operands = prepare(weight, x, m, nullptr, y, device_, stream, scratch);
+  MatmulOperands operands = prepare(weight, x, m, nullptr, y, device_, stream, scratch);
+  if (m <= kSkinnyRows) operands.next = foresee(weight, stream);
   if (run_own(packed, operands, stream)) return;
   if (blas_takes(packed, operands) && run_blas(packed, operands, stream)) return;
   if (weight.format == WeightFormat::kBF16) return product_any(weight, x, m, y, stream.handle());

@@ -10,6 +10,7 @@
 namespace glimpse::cuda {
 
 class Products;
+struct WeightPlace;
 
 // Bytes of scratch that cuBLASLt may use on a stream, beside the ops' own workspace.
 constexpr size_t kBlasWorkspace = size_t{64} << 20;
@@ -38,6 +39,8 @@ class CudaStream final : public Stream {
   bool capturing() const { return capturing_; }
   // Whether the device can start a kernel before the one in front of it has ended (device.cuh).
   bool launches_dependently() const { return dependent_; }
+  // The weight of the last product that was enqueued here.
+  std::weak_ptr<WeightPlace> last_weight;
   // The ops' scratch; CHECKs that it was reserved.
   template <typename T>
   T* workspace(size_t count) const {
