@@ -163,7 +163,10 @@ Status run(const Options& options) {
   const auto start = Clock::now();
   ASSIGN_OR_RETURN(const auto runner,
                    Runner::create(std::move(backend), config, source,
-                                  {.max_model_len = 8192,
+                                  {.quantization = options.quantization == "int4"  ? Quantization::kInt4
+                                                   : options.quantization == "fp8" ? Quantization::kFp8
+                                                                                   : Quantization::kNone,
+                                   .max_model_len = 8192,
                                    .max_num_batched_tokens = std::max({longest, largest, 64}),
                                    .max_num_seqs = largest,
                                    .num_kv_tokens = std::max<int64_t>(8192, int64_t{largest} * (options.context + 128)),
