@@ -99,6 +99,27 @@ __device__ inline void store8(__half* p, const float (&x)[8]) {
   *reinterpret_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+// x as it would be read back.
+template <typename T>
+__device__ float rounded(float x) {
+  T stored;
+  put(&stored, x);
+  return to_f32(stored);
+}
+
+// As block_sum, with one barrier; the scratch may not be used again.
+__device__ inline float block_sum_once(float x, float* scratch) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  const int warps = static_cast<int>(blockDim.x) / 32;
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  x = static_cast<int>(threadIdx.x % 32) < warps ? scratch[threadIdx.x % 32] : 0.0f;
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
 // Sum over a block of up to 1024 threads (a multiple of 32); every thread gets it. `scratch` holds 32 floats and is
 // free again afterwards.
 __device__ inline float block_sum(float x, float* scratch) {

@@ -20,54 +20,83 @@ struct NormParams {
   float eps;
 };
 
-// Rows of up to kThreads * 8 * kVectors columns in registers, everything in pieces of eight.
+// Eight norm weights a thread and vector. They never change, so they are read before the kernel in front has ended.
+template <int kVectors>
+struct NormWeights {
+  float values[kVectors][8];
+
+  __device__ void read(const float* weight, int cols, int step) {
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+      if (c < cols) load8(weight + c, values[v]);
+    }
+  }
+};
+
+// Rows of up to kThreads * 8 * kVectors columns in registers, everything in pieces of eight. What bounds it for a few
+// rows is the latency of memory, so everything is asked for at once.
 template <typename X, typename Branch, typename Y, int kVectors>
 __global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
-  __shared__ float scratch[32];
+  constexpr bool kEarly = kVectors <= 2;  // more would not fit into registers
+  __shared__ float scratch[2][32];
+  const int step = static_cast<int>(blockDim.x) * 8;
+  const bool normed_branch = p.branch_weight != nullptr;
   let_next_start();
+  NormWeights<kVectors> weight;
+  NormWeights<kVectors> branch_weight;
+  if constexpr (kEarly) {
+    weight.read(p.weight, p.cols, step);
+    if (normed_branch) branch_weight.read(p.branch_weight, p.cols, step);
+  }
   wait_for_previous();
   const int64_t r = blockIdx.x;
-  if (r >= *p.count) return;
+  const int32_t count = *p.count;
+  // Rows behind the count are memory of ours as well; their indices need not be.
+  if (p.row_idx != nullptr && r >= count) return;
   const int64_t source = p.row_idx != nullptr ? p.row_idx[r] : r;
   X* x_row = static_cast<X*>(p.x) + source * p.x_stride;
-  const int step = static_cast<int>(blockDim.x) * 8;
   float x[kVectors][8];
+  float branch[kVectors][8];
+  const Branch* branch_row = static_cast<const Branch*>(p.branch) + source * p.branch_stride;
 #pragma unroll
   for (int v = 0; v < kVectors; ++v) {
     const int c = v * step + static_cast<int>(threadIdx.x) * 8;
-    if (c < p.cols) load8(x_row + c, x[v]);
+    if (c >= p.cols) continue;
+    if (p.branch != nullptr) load8(branch_row + c, branch[v]);
+    load8(x_row + c, x[v]);
   }
+  if (r >= count) return;
   if (p.branch != nullptr) {
-    const Branch* branch_row = static_cast<const Branch*>(p.branch) + source * p.branch_stride;
-    float branch[kVectors][8];
-    float sum = 0;
-#pragma unroll
-    for (int v = 0; v < kVectors; ++v) {
-      const int c = v * step + static_cast<int>(threadIdx.x) * 8;
-      if (c >= p.cols) continue;
-      load8(branch_row + c, branch[v]);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) sum += branch[v][i] * branch[v][i];
-    }
     float scale = 1;
-    if (p.branch_weight != nullptr) {
-      scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+    if (normed_branch) {
+      if constexpr (!kEarly) branch_weight.read(p.branch_weight, p.cols, step);
+      float sum = 0;
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) {
+        if (v * step + static_cast<int>(threadIdx.x) * 8 >= p.cols) continue;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) sum += branch[v][i] * branch[v][i];
+      }
+      scale = rsqrtf(block_sum_once(sum, scratch[0]) / static_cast<float>(p.cols) + p.eps);
     }
 #pragma unroll
     for (int v = 0; v < kVectors; ++v) {
       const int c = v * step + static_cast<int>(threadIdx.x) * 8;
       if (c >= p.cols) continue;
-      float weight[8];
-      if (p.branch_weight != nullptr) load8(p.branch_weight + c, weight);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        x[v][i] += p.branch_weight != nullptr ? branch[v][i] * scale * weight[i] : branch[v][i];
+        x[v][i] += normed_branch ? branch[v][i] * scale * branch_weight.values[v][i] : branch[v][i];
       }
       store8(x_row + c, x[v]);
       // What is normed is what was stored.
-      if constexpr (sizeof(X) == 2) load8(x_row + c, x[v]);
+      if constexpr (sizeof(X) == 2) {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) x[v][i] = rounded<X>(x[v][i]);
+      }
     }
   }
+  if constexpr (!kEarly) weight.read(p.weight, p.cols, step);
   float sum = 0;
 #pragma unroll
   for (int v = 0; v < kVectors; ++v) {
@@ -75,17 +104,15 @@ __global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) sum += x[v][i] * x[v][i];
   }
-  const float scale = rsqrtf(block_sum(sum, scratch) / static_cast<float>(p.cols) + p.eps);
+  const float scale = rsqrtf(block_sum_once(sum, scratch[1]) / static_cast<float>(p.cols) + p.eps);
   Y* y_row = static_cast<Y*>(p.y) + r * p.y_stride;
 #pragma unroll
   for (int v = 0; v < kVectors; ++v) {
     const int c = v * step + static_cast<int>(threadIdx.x) * 8;
     if (c >= p.cols) continue;
-    float weight[8];
-    load8(p.weight + c, weight);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) weight[i] *= x[v][i] * scale;
-    store8(y_row + c, weight);
+    for (int i = 0; i < 8; ++i) x[v][i] *= scale * weight.values[v][i];
+    store8(y_row + c, x[v]);
   }
 }
 

@@ -72,40 +72,45 @@ __global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K*
 template <typename P, typename Q, typename K, bool kText>
 __global__ void rope_kv_kernel8(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
   let_next_start();
-  wait_for_previous();
   const int64_t t = blockIdx.x;
-  if (t >= *p.count) return;
   const int32_t units = p.head_dim / 16;  // of a head
   const auto unit = static_cast<int32_t>(threadIdx.x + blockIdx.y * blockDim.x);
   const int32_t head = unit / units;
   if (head >= p.num_heads + 2 * p.num_kv_heads) return;
-  const int32_t slot = kText ? p.slots[t] : 0;
-  const bool to_cache = kText && head >= p.num_heads;
-  if (to_cache && slot < 0) return;
   const int32_t pair = unit % units * 8;
   const bool rotates = pair < p.num_pairs && head < p.num_heads + p.num_kv_heads;
   const bool split = !p.interleaved && pair < p.num_pairs;
   const int32_t first = split ? pair : 2 * pair;
   const int32_t second = split ? pair + p.num_pairs : 2 * pair + 8;
+  float a_bias[8] = {};
+  float b_bias[8] = {};
+  if (p.bias != nullptr) {
+    load8(p.bias + head * p.head_dim + first, a_bias);
+    load8(p.bias + head * p.head_dim + second, b_bias);
+  }
+  wait_for_previous();
+  // All of it is asked for before any of it is looked at; rows behind the count are memory of ours as well.
+  const int32_t count = *p.count;
+  const int32_t slot = kText ? p.slots[t] : 0;
   const P* row = product + t * p.columns + head * p.head_dim;
   float a[8];
   float b[8];
   load8(row + first, a);
   load8(row + second, b);
-  if (p.bias != nullptr) {
-    float bias[8];
-    load8(p.bias + head * p.head_dim + first, bias);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) a[i] += bias[i];
-    load8(p.bias + head * p.head_dim + second, bias);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) b[i] += bias[i];
-  }
+  float cos[8] = {};
+  float sin[8] = {};
   if (rotates) {
-    float cos[8];
-    float sin[8];
     load8(p.cos + t * p.num_pairs + pair, cos);
     load8(p.sin + t * p.num_pairs + pair, sin);
+  }
+  const bool to_cache = kText && head >= p.num_heads;
+  if (t >= count || (to_cache && slot < 0)) return;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    a[i] += a_bias[i];
+    b[i] += b_bias[i];
+  }
+  if (rotates) {
     if (split) {
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
