@@ -278,6 +278,19 @@ TEST(AttentionPaged, LongContextIsSplitOverThreads) {
   }
 }
 
+// The published models' heads, with more queries than a decode kernel takes: fresh prompts, a chunk behind a long
+// context, and sequences with one query among them.
+TEST(AttentionPaged, PrefillOfThePublishedHeads) {
+  check_paged({.queries = {65, 1, 40, 33, 3},
+               .contexts = {65, 300, 150, 33, 90},
+               .num_heads = 32,
+               .num_kv_heads = 2,
+               .head_dim = 128,
+               .out = DType::kBF16},
+              85);
+  check_paged({.queries = {70, 35}, .contexts = {70, 200}, .num_heads = 4, .num_kv_heads = 4, .head_dim = 128}, 86);
+}
+
 TEST(AttentionPaged, LargeScoresAndTies) {
   uint32_t seed = 90;
   for (const DType kv : {DType::kBF16, DType::kF32}) {
@@ -399,6 +412,10 @@ TEST(AttentionVarlen, SegmentsAroundTileEdges) {
   for (const DType dtype : {DType::kBF16, DType::kF32}) {
     check_varlen({.lengths = {1, 23, 24, 25, 31, 32, 33, 0, 127, 128, 129}, .qkv = dtype, .out = dtype}, seed++);
   }
+}
+
+TEST(AttentionVarlen, PublishedHeadAroundTileEdges) {
+  check_varlen({.lengths = {1, 175, 176, 177, 0, 353}, .head_dim = 128, .out = DType::kBF16}, 210);
 }
 
 TEST(AttentionVarlen, HeadDims) {

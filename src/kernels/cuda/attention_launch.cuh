@@ -32,10 +32,13 @@ void launch_kernel(void (*kernel)(Params...), dim3 grid, int threads, size_t sha
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args...));
 }
 
-// More than 48 KB of shared memory for a kernel.
+// More than 48 KB of shared memory for a kernel; and all that can be of an SM's memory, so that the kernel may run
+// beside others that ask for that (device.cuh, prefer_shared_memory).
 template <typename Kernel>
 void allow_shared(Kernel* kernel, size_t bytes) {
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
+  CUDA_CHECK(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
 }
 
 }  // namespace glimpse::cuda
