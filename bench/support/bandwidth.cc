@@ -1,7 +1,9 @@
 #include "bench/support/bandwidth.h"
 
 #include <sys/mman.h>
+#include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -63,6 +65,25 @@ double BandwidthMeter::read(double seconds) {
   }
   for (auto& worker : workers) worker.join();
   return static_cast<double>(read.load()) / std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double BandwidthMeter::read_busy(double seconds) {
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  constexpr size_t kPiece = size_t{4} << 20;
+  const size_t total = bytes_ / sizeof(float);
+  std::atomic<float> sink{0};
+  double read = 0;
+  const double begin = now();
+  for (size_t at = 0; now() - begin < seconds; at = at + kPiece < total ? at + kPiece : 0) {
+    const size_t count = std::min(kPiece, total - at);
+    sink.store(sum(data_ + at, count), std::memory_order_relaxed);
+    read += static_cast<double>(count * sizeof(float));
+  }
+  return read / (now() - begin);
 }
 
 }  // namespace glimpse

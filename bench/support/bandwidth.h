@@ -17,6 +17,8 @@ class BandwidthMeter {
 
   // Bytes a second, over about `seconds`.
   double read(double seconds = 0.1);
+  // On the calling thread, by its processor time: for a machine that others use too.
+  double read_busy(double seconds = 0.1);
 
  private:
   int threads_;

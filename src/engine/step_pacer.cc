@@ -39,7 +39,10 @@ PrefillBudget StepPacer::prefill_budget(int32_t num_decoding, bool vision_waits)
   PrefillBudget budget{};
   for (size_t c = 0; c < budget.size(); ++c) {
     double time = static_cast<double>(options_.prefill_alone_ns);
-    if (num_decoding > 0) time = options_.slack[c] * usual_ns(num_decoding) * (vision_waits ? 0.5 : 1);
+    if (num_decoding > 0) {
+      time = options_.slack[c] * usual_ns(num_decoding) * (vision_waits ? 0.5 : 1);
+      if (!vision_waits) time = std::max(time, static_cast<double>(options_.prefill_unseen_ns));
+    }
     const double tokens = prefill_token_ns_ == 0 ? kFirstChunk : time / prefill_token_ns_;
     // At least one token in each step, or a prompt beside many streams would never end.
     budget[c] = static_cast<int32_t>(std::clamp(tokens, 1.0, static_cast<double>(max_tokens_)));

@@ -15,6 +15,8 @@ namespace glimpse {
 struct StepPacerOptions {
   // What a step may take longer than decoding alone, by the class of what makes it longer.
   std::array<double, 3> slack = {0.8, 0.5, 0.25};
+  // But prefill may always take as long as nobody sees: a small model's steps would leave it a few tokens each.
+  int64_t prefill_unseen_ns = 10'000'000;
   // Of prefill and of vision when nobody decodes: a cancel or a new request waits that long.
   int64_t prefill_alone_ns = 1'000'000'000;
   int64_t vision_alone_ns = 100'000'000;
