@@ -22,16 +22,22 @@ struct Plan {
   KvLayout layout;
   int64_t head_words;  // of all blocks
   int32_t pass_heads;
-  size_t packed_bytes;
+  size_t packed_bytes;  // of a pass
+  size_t most_bytes;    // at least packed_bytes, and no less for a larger capacity
 };
 
 Plan plan(const AttentionVarlenArgs& args) {
-  Plan plan{.layout = KvLayout::of(args.qkv.dtype, args.head_dim), .head_words = 0, .pass_heads = 0, .packed_bytes = 0};
+  Plan plan{.layout = KvLayout::of(args.qkv.dtype, args.head_dim),
+            .head_words = 0,
+            .pass_heads = 0,
+            .packed_bytes = 0,
+            .most_bytes = 0};
   const int64_t blocks = args.tokens.capacity / kKvBlock + args.segments.capacity + 1;
   plan.head_words = blocks * plan.layout.words();
   const size_t head_bytes = static_cast<size_t>(plan.head_words) * sizeof(uint32_t);
   plan.pass_heads = static_cast<int32_t>(std::clamp<size_t>(kPackedBytes / head_bytes, 1, args.num_heads));
   plan.packed_bytes = head_bytes * static_cast<size_t>(plan.pass_heads);
+  plan.most_bytes = std::min(head_bytes * static_cast<size_t>(args.num_heads), std::max(kPackedBytes, head_bytes));
   return plan;
 }
 
@@ -143,7 +149,7 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
 }
 
 size_t attention_varlen_workspace(const AttentionVarlenArgs& args) {
-  return plan(args).packed_bytes + AttentionOutput::workspace(args.out, args.tokens.capacity, args.head_dim);
+  return plan(args).most_bytes + AttentionOutput::workspace(args.out, args.tokens.capacity, args.head_dim);
 }
 
 }  // namespace glimpse::cpu

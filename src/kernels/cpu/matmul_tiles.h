@@ -27,11 +27,53 @@ constexpr int tile_vecs(int rows) {
 
 struct DotF32 {
   static constexpr int kColumns = 1;
-  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::fma(Simd::as_float(w), Simd::as_float(x), acc); }
+  template <int kRows, int kV>
+  GLIMPSE_INLINE void step(F (&acc)[kRows][kV], const std::byte* b, const std::byte* a, int64_t stride) {
+    I w[kV];
+    GLIMPSE_UNROLL
+    for (int v = 0; v < kV; ++v) w[v] = Simd::load_int(b + v * kVecBytes);
+    GLIMPSE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const I x = Simd::broadcast(a + r * stride);
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) acc[r][v] = Simd::fma(Simd::as_float(w[v]), Simd::as_float(x), acc[r][v]);
+    }
+  }
 };
 struct DotBf16 {
   static constexpr int kColumns = 2;
-  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::dot_bf16(acc, w, x); }
+  template <int kRows, int kV>
+  GLIMPSE_INLINE void step(F (&acc)[kRows][kV], const std::byte* b, const std::byte* a, int64_t stride) {
+    if constexpr (Simd::kLanes == 16 || kRows == 1) {
+      I w[kV];
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) w[v] = Simd::load_int(b + v * kVecBytes);
+      GLIMPSE_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const I x = Simd::broadcast(a + r * stride);
+        GLIMPSE_UNROLL
+        for (int v = 0; v < kV; ++v) acc[r][v] = Simd::dot_bf16(acc[r][v], w[v], x);
+      }
+    } else {
+      // Even columns of all rows, then odd ones: with both at once a tile has no registers left and spills.
+      half_step<Simd, kRows, kV, false>(acc, b, a, stride);
+      half_step<Simd, kRows, kV, true>(acc, b, a, stride);
+    }
+  }
+
+ private:
+  template <class S, int kRows, int kV, bool kOdd>  // S: only Simd of 8 lanes has what this needs
+  GLIMPSE_INLINE void half_step(F (&acc)[kRows][kV], const std::byte* b, const std::byte* a, int64_t stride) {
+    F w[kV];
+    GLIMPSE_UNROLL
+    for (int v = 0; v < kV; ++v) w[v] = S::template load_half<kOdd>(b + v * kVecBytes);
+    GLIMPSE_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const F x = S::template broadcast_half<kOdd>(a + r * stride);
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kV; ++v) acc[r][v] = S::add_product(acc[r][v], w[v], x);
+    }
+  }
 };
 
 template <class Dot, int kRows>
@@ -49,15 +91,7 @@ void float_tile(const TileArgs& args) {
       for (int v = 0; v < kV; ++v) acc[r][v] = Simd::zero();
     }
     for (int64_t s = 0; s < steps; ++s, b += kStepBytes, a += 4) {
-      I w[kV];
-      GLIMPSE_UNROLL
-      for (int v = 0; v < kV; ++v) w[v] = Simd::load_int(b + v * kVecBytes);
-      GLIMPSE_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const I x = Simd::broadcast(a + r * stride);
-        GLIMPSE_UNROLL
-        for (int v = 0; v < kV; ++v) acc[r][v] = Dot::dot(acc[r][v], w[v], x);
-      }
+      Dot::template step<kRows, kV>(acc, b, a, stride);
     }
     GLIMPSE_UNROLL
     for (int r = 0; r < kRows; ++r) {
