@@ -4,7 +4,7 @@
 //
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
 // second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
-// accumulators hold. Per pass it walks K in chunks: one warp copies a chunk of each row (512 bytes, int4 with its
+// accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes, int4 with its
 // scales) and of x into a ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64
 // bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being the 16-row operand and rows of
 // x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums are added in order.
@@ -27,19 +27,11 @@
 #include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/matmul_skinny_tiles.cuh"
 
 namespace glimpse::cuda {
 
 namespace skinny {
-
-constexpr int kWarps = 8;      // that multiply; one more copies
-constexpr int kProducers = 4;  // warps that copy: two cannot issue copies of 512 bytes often enough
-constexpr int kThreads = (kWarps + kProducers) * 32;
-constexpr int kSpan = 64;               // bytes of a row per warp and chunk
-constexpr int kChunk = kWarps * kSpan;  // bytes of a row per stage, without an int4 header
-// Rows of W in a stage are this far apart: room for an int4 header, and 64 more than a multiple of 128, so that the
-// eight lanes of a quarter-warp (two rows of 64 bytes) read 16-byte words from different banks.
-constexpr int kRowPitch = kChunk + 64;
 
 template <MatmulFormat kFormat>
 struct XLayout {
@@ -207,155 +199,6 @@ struct Producer {
   }
 };
 
-// One warp's share of a stage: 64 bytes of each row of W against the rows of x. row[m][h]: where the lane's row of tile
-// m, half h lies in the stage.
-template <int kTiles, int kCols>
-__device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                              const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
-                                              int warp, int lane) {
-  const uint32_t at = warp * kSpan + (lane & 3) * 16;
-  uint4 b[kCols];
-#pragma unroll
-  for (int c = 0; c < kCols; ++c) b[c] = ptx::load_shared_16(x + x_row[c] + at);
-#pragma unroll
-  for (int m = 0; m < kTiles; ++m) {
-    if (kTiles > 2 && m >= tiles) break;  // also keeps the compiler from mixing tiles, for which registers lack
-    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
-    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
-#pragma unroll
-    for (int c = 0; c < kCols; ++c) {
-      ptx::mma_bf16(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
-      ptx::mma_bf16(acc[m][c], a.z, a8.z, a.w, a8.w, b[c].z, b[c].w);
-    }
-  }
-}
-
-// The same for fp8: e4m3 values are halves without rounding; x, which is bf16, is one but for magnitudes above 65,280,
-// which are cut there, and below 2^-24.
-template <int kTiles, int kCols>
-__device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                            const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols], int warp,
-                                            int lane) {
-  const uint32_t at = warp * kSpan + (lane & 3) * 16;
-  uint32_t b[kCols][8];
-#pragma unroll
-  for (int c = 0; c < kCols; ++c) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint4 v = ptx::load_shared_16(x + x_row[c] + 2 * at + half * 16);
-      b[c][half * 4 + 0] = ptx::bf16x2_to_f16x2(v.x);
-      b[c][half * 4 + 1] = ptx::bf16x2_to_f16x2(v.y);
-      b[c][half * 4 + 2] = ptx::bf16x2_to_f16x2(v.z);
-      b[c][half * 4 + 3] = ptx::bf16x2_to_f16x2(v.w);
-    }
-  }
-#pragma unroll
-  for (int m = 0; m < kTiles; ++m) {
-    if (kTiles > 2 && m >= tiles) break;
-    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
-    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const uint32_t word = j == 0 ? a.x : j == 1 ? a.y : j == 2 ? a.z : a.w;
-      const uint32_t word8 = j == 0 ? a8.x : j == 1 ? a8.y : j == 2 ? a8.z : a8.w;
-      const uint32_t low = ptx::f8x2_to_f16x2(word);
-      const uint32_t low8 = ptx::f8x2_to_f16x2(word8);
-      const uint32_t high = ptx::f8x2_to_f16x2(word >> 16);
-      const uint32_t high8 = ptx::f8x2_to_f16x2(word8 >> 16);
-#pragma unroll
-      for (int c = 0; c < kCols; ++c) ptx::mma_f16(acc[m][c], low, low8, high, high8, b[c][2 * j], b[c][2 * j + 1]);
-    }
-  }
-}
-
-__device__ __forceinline__ float load_shared_half(uint32_t address) {
-  uint16_t bits;
-  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(bits) : "r"(address));
-  return __half2float(__ushort_as_half(bits));
-}
-
-__device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
-  uint32_t value;
-  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(value) : "r"(address));
-  return value;
-}
-
-// The same for int4: the warp's span is group `warp` of the chunk. A nibble becomes the bf16 value 128 + nibble, which
-// is exact, as is what is left after 128 + zero is taken off; the scale is applied to the group's sum, in float32. For
-// two tiles of x the values are multiplied as they are, and (128 + zero) times the sum of x, which the tensor cores
-// give as well, is taken off the group's sum: fewer instructions, more products.
-template <int kTiles, int kCols>
-__device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                               const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
-                                               int warp, int lane, bool zero_points) {
-  constexpr uint32_t kOnes = 0x3f803f80u;
-  uint32_t b[kCols][4][4];
-  constexpr bool kSumX = kCols > 1;
-  float x_sum[kCols][4] = {};
-#pragma unroll
-  for (int c = 0; c < kCols; ++c) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], x + x_row[c] + warp * 256 + j * 64);
-  }
-#pragma unroll
-  for (int c = 0; c < (kSumX ? kCols : 0); ++c) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][0], b[c][j][1]);
-      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][2], b[c][j][3]);
-    }
-  }
-  const uint32_t at = (zero_points ? 32 : 16) + warp * kSpan + (lane & 3) * 16;
-#pragma unroll
-  for (int m = 0; m < kTiles; ++m) {
-    if (kTiles > 2 && m >= tiles) break;
-    float zero[2] = {136.0f, 136.0f};
-    uint32_t zero_pair[2] = {0x43084308u, 0x43084308u};
-    float scale[2];
-    uint4 a[2];
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const uint32_t address = w + row[m][h];
-      a[h] = ptx::load_shared_16(address + at);
-      scale[h] = load_shared_half(address + warp * 2);
-      if (zero_points) {
-        const uint32_t stored = load_shared_byte(address + 16 + warp);
-        zero[h] = static_cast<float>(128 + stored);
-        zero_pair[h] = 0x43004300u + stored * 0x10001u;
-      }
-    }
-    constexpr int kSums = kSumX ? 2 : 1;  // two: each product waits for every other one only
-    float sum[kSums][kCols][4] = {};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      uint32_t value[2][4];
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const uint32_t word = j == 0 ? a[h].x : j == 1 ? a[h].y : j == 2 ? a[h].z : a[h].w;
-#pragma unroll
-        for (int q = 0; q < 4; ++q) {
-          value[h][q] = ptx::nibbles_plus_128(word, q);
-          if constexpr (!kSumX) value[h][q] = ptx::sub_bf16x2(value[h][q], zero_pair[h]);
-        }
-      }
-#pragma unroll
-      for (int c = 0; c < kCols; ++c) {
-        ptx::mma_bf16(sum[0][c], value[0][0], value[1][0], value[0][1], value[1][1], b[c][j][0], b[c][j][1]);
-        ptx::mma_bf16(sum[kSums - 1][c], value[0][2], value[1][2], value[0][3], value[1][3], b[c][j][2], b[c][j][3]);
-      }
-    }
-#pragma unroll
-    for (int c = 0; c < kCols; ++c) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float total = sum[0][c][i];
-        if constexpr (kSumX) total += sum[1][c][i] - zero[i / 2] * x_sum[c][i % 2];
-        acc[m][c][i] += scale[i / 2] * total;
-      }
-    }
-  }
-}
-
 template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 struct Consumer {
   const Params& p;
@@ -516,7 +359,7 @@ struct Plan {
 
 constexpr int kMaxTiles = 4;
 
-// Fills what depends on shape and card. `sums_bytes` per row of x and row of W in a pass.
+// Fills what depends on shape and card.
 template <MatmulFormat kFormat>
 Plan make_plan(Params& p, bool gate_up, int num_sms) {
   constexpr int kRing = 192 << 10;   // leaves room for the small kernels between products
