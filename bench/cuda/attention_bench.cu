@@ -2,7 +2,7 @@
 // ragged lengths, one past a block, NaN in whatever nobody may read, poisoned outputs), then timed.
 //
 //   cuda_attention_bench [verify] [varlen] [prefill] [decode]      all of them without names; exit 1 when one is wrong
-//   cuda_attention_bench verify-small                              the smaller cases, for compute-sanitizer
+//   cuda_attention_bench verify-small | few                        for compute-sanitizer: memcheck | racecheck
 //
 // Times are medians. cold: after 256 MB of other traffic, one launch between two events; warm: launches back to back in
 // a graph, over several layers' caches, as in a model. Shares are of what the same run measured: warpgroup products
@@ -284,6 +284,30 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Every kernel once on a few small cases, nothing compared: compute-sanitizer's racecheck is too slow for more.
+void run_few(Device& device) {
+  const auto run = [&](const Case& c) {
+    Setup setup(device, c, 1);
+    setup.run(0, true);
+    CUDA(cudaDeviceSynchronize());
+    device.release();
+  };
+  run({.queries = {177, 30}, .heads = 1, .kv_heads = 1});
+  run({.queries = {70}, .heads = 1, .kv_heads = 1, .head_dim = 80});
+  run({.paged = true, .queries = {40, 1}, .contexts = {300, 200}, .heads = 32, .kv_heads = 2});
+  for (const int32_t seqs : {1, 20, 40, 140}) {  // clusters of 8, 4, 2 and 1
+    run({.paged = true,
+         .queries = repeat(seqs, 1),
+         .contexts = repeat(seqs, 200),
+         .heads = 32,
+         .kv_heads = 2,
+         .extra = 0,
+         .seq_extra = 0});
+  }
+  run({.paged = true, .queries = {1}, .contexts = {9000}, .heads = 32, .kv_heads = 2, .extra = 0, .seq_extra = 0});
+  std::printf("ran\n");
+}
+
 bool verify_all(Device& device, bool small) {
   double worst = 0;
   int wrong = 0, count = 0;
@@ -355,6 +379,7 @@ int main_(int argc, char** argv) {
   CUDA(cudaMalloc(&device.counters, cuda::fast_attention_counters(device.sms) * 4));
   CUDA(cudaMemset(device.counters, 0, cuda::fast_attention_counters(device.sms) * 4));
   bool good = true;
+  if (argc > 1 && wanted("few")) run_few(device);
   if (wanted("verify") || wanted("verify-small")) good = verify_all(device, !wanted("verify"));
   if (wanted("varlen") || wanted("prefill") || wanted("decode")) measure_ceilings(device);
   if (wanted("varlen")) {
