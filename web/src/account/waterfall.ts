@@ -66,6 +66,11 @@ export function waterfallRows(times: PageTimes, latency: ServerLatency | null, t
       }
     }
   }
+  // Prompt tokens from the prefix cache take no time: a mark where the others begin.
+  const prefill = byName.get('prefill');
+  if (prefill && prefill.bars.length > 0 && latency?.cached_tokens) {
+    prefill.bars.unshift({ start: Math.min(...prefill.bars.map((b) => b.start)), duration: 0, cached: true });
+  }
   const names = [...byName.keys()].sort((a, b) => order(a) - order(b));
   for (const name of names) addRow(rows, name, 'server', byName.get(name)!.bars, byName.get(name)!.exclusive);
   page('render', times.renders.map(([from, to]) => bar(from, to, times.enter)));

@@ -1,5 +1,4 @@
-// The page's state and verbs: one connection, the conversation on the screen, the question being written, and the list of
-// kept conversations.
+// The page's state and verbs: one connection, the conversation on the screen, the question being written.
 
 import { newPageTimes } from '../account/account';
 import { ApiError } from '../api/errors';
@@ -11,9 +10,9 @@ import { UploadSpeed } from '../picture/shrink';
 import { requestBody, titleOf, type ConversationRecord, type TurnRecord } from './conversation';
 import { Drafter } from './drafter';
 import { newId } from './ids';
+import { Library } from './library.svelte';
 import { settings } from './settings.svelte';
-import { Storage } from './storage';
-import { AnswerTurn, UserTurn, type Turn } from './turn.svelte';
+import { AnswerTurn, picturesOf, UserTurn, type Turn } from './turn.svelte';
 
 // Where the server does not say more.
 const MAX_PICTURE_BYTES = 20 * 1024 * 1024;
@@ -23,9 +22,9 @@ export class Chat {
   readonly api = new Api(() => settings.apiKey);
   readonly socket: Socket;
   readonly speed = new UploadSpeed();
+  readonly library: Library;
   connection: SocketState = $state('connecting');
   models: ModelInfo[] = $state.raw([]);
-  conversations: ConversationRecord[] = $state.raw([]);
   conversationId = $state(newId());
   turns: Turn[] = $state([]);
   // The question being written.
@@ -36,7 +35,6 @@ export class Chat {
   announcement = $state(0);
 
   readonly #context: PictureContext;
-  readonly #storage = new Storage();
   readonly #drafter: Drafter;
   #answering: { turn: AnswerTurn; id: string } | null = null;
   #opened: (() => void)[] = [];
@@ -55,12 +53,13 @@ export class Chat {
       maxBytes: () => this.model?.glimpse?.max_picture_bytes ?? MAX_PICTURE_BYTES,
       maxPixels: () => this.model?.glimpse?.max_image_pixels ?? null,
     };
+    this.library = new Library(this.#context);
   }
 
   start(): void {
     this.socket.connect();
     void this.loadModels();
-    void this.#storage.conversations().then(async (all) => (this.conversations = await this.#storage.trim(all)));
+    void this.library.load();
   }
 
   get model(): ModelInfo | undefined {
@@ -157,7 +156,7 @@ export class Chat {
     const user = turns[turns.length - 1] as UserTurn;
     const turn = AnswerTurn.begin(newId(), newPageTimes(enter, this.socket.clock.offset, user.pictures.map((p) => p.times)));
     this.#answering = { turn, id: this.socket.newId('c') };
-    const ready = this.connection === 'open' && allPictures(turns).every((picture) => picture.address !== '');
+    const ready = this.connection === 'open' && picturesOf(turns).every((picture) => picture.address !== '');
     if (ready) this.#request(turns, turn);
     this.turns = [...turns, turn];
     if (!ready) void this.#prepare(turns, turn);
@@ -166,8 +165,8 @@ export class Chat {
   async #prepare(turns: Turn[], turn: AnswerTurn): Promise<void> {
     try {
       await this.#connection();
-      for (const picture of allPictures(turns)) picture.ensureSent();
-      await Promise.all(allPictures(turns).map((picture) => picture.sent()));
+      for (const picture of picturesOf(turns)) picture.ensureSent();
+      await Promise.all(picturesOf(turns).map((picture) => picture.sent()));
       if (this.#answering?.turn === turn) this.#request(turns, turn);
     } catch (error) {
       if (this.#answering?.turn === turn) await this.#finish(turn, 'failed', asApiError(error));
@@ -185,9 +184,9 @@ export class Chat {
         }
       },
       failed: (error) => {
-        if (error.kind === 'picture_gone' && !secondTry && !allPictures(turns).some((picture) => picture.error)) void this.#sendAgain(turns, turn);
+        if (error.kind === 'picture_gone' && !secondTry && !picturesOf(turns).some((picture) => picture.error)) void this.#sendAgain(turns, turn);
         // A picture that cannot be read is what is wrong, not that it cannot be found.
-        else void this.#finish(turn, 'failed', allPictures(turns).find((picture) => picture.error)?.error ?? error);
+        else void this.#finish(turn, 'failed', picturesOf(turns).find((picture) => picture.error)?.error ?? error);
       },
     });
     if (!sent) void this.#finish(turn, 'failed', new ApiError('offline'));
@@ -196,7 +195,7 @@ export class Chat {
   // The server has let go of uploaded pictures (it was restarted, or they were old).
   async #sendAgain(turns: Turn[], turn: AnswerTurn): Promise<void> {
     try {
-      const pictures = allPictures(turns);
+      const pictures = picturesOf(turns);
       await Promise.all(pictures.map((picture) => picture.send()));
       await Promise.all(pictures.map((picture) => picture.sent()));
       if (this.#answering?.turn !== turn) return;
@@ -213,11 +212,11 @@ export class Chat {
     if (turn.times) turn.times.clockOffset = this.socket.clock.offset ?? turn.times.clockOffset;
     await turn.end(status, error);
     ++this.announcement;
-    if (this.turns.includes(turn)) await this.#keep();
+    if (this.turns.includes(turn)) await this.library.keep(this.current(), this.turns);
   }
 
   #body(turns: Turn[]): ReturnType<typeof requestBody> {
-    const pictures = new Map(allPictures(turns).map((picture) => [picture.id, picture]));
+    const pictures = new Map(picturesOf(turns).map((picture) => [picture.id, picture]));
     const { system, thinking, parameters } = settings;
     const records: TurnRecord[] = turns.map((turn) => turn.record());
     return requestBody(records, { model: this.model?.id ?? settings.model, system, thinking, parameters }, ({ id }) =>
@@ -242,7 +241,7 @@ export class Chat {
     this.connection = state;
     if (state !== 'open') return;
     if (this.models.length === 0) void this.loadModels();
-    for (const picture of allPictures([...this.turns, new UserTurn('', '', this.pictures)])) picture.resume();
+    for (const picture of picturesOf([...this.turns, new UserTurn('', '', this.pictures)])) picture.resume();
     for (const resolve of this.#opened.splice(0)) resolve();
   }
 
@@ -266,49 +265,21 @@ export class Chat {
 
   async open(record: ConversationRecord): Promise<void> {
     this.stop();
-    const turns: Turn[] = [];
-    for (const turn of record.turns) {
-      turns.push(turn.role === 'user' ? await this.#restored(turn) : new AnswerTurn(structuredClone(turn)));
-    }
+    const turns = await this.library.turns(record);
     this.cancelEdit();
     this.conversationId = record.id;
     this.turns = turns;
   }
 
-  async #restored(turn: Extract<TurnRecord, { role: 'user' }>): Promise<UserTurn> {
-    const pictures: Picture[] = [];
-    for (const { id, name, width, height } of turn.pictures) {
-      const blob = await this.#storage.picture(id);
-      if (!blob) continue; // the browser has made room
-      const picture = new Picture(id, blob, name, this.#context);
-      picture.width = width;
-      picture.height = height;
-      pictures.push(picture);
-    }
-    return new UserTurn(turn.id, turn.text, pictures);
-  }
-
   async remove(record: ConversationRecord): Promise<void> {
-    this.conversations = this.conversations.filter(({ id }) => id !== record.id);
     if (record.id === this.conversationId) this.newConversation();
-    await this.#storage.remove(record);
+    await this.library.remove(record);
   }
 
   current(): ConversationRecord {
     const turns = this.turns.map((turn) => turn.record());
     return $state.snapshot({ id: this.conversationId, title: titleOf(turns), updated: Date.now(), turns }) as ConversationRecord;
   }
-
-  async #keep(): Promise<void> {
-    const record = this.current();
-    this.conversations = [record, ...this.conversations.filter(({ id }) => id !== record.id)];
-    for (const picture of allPictures(this.turns)) await this.#storage.savePicture(picture.id, picture.blob);
-    await this.#storage.save(record);
-  }
-}
-
-function allPictures(turns: Turn[]): Picture[] {
-  return turns.flatMap((turn) => (turn instanceof UserTurn ? turn.pictures : []));
 }
 
 function asApiError(error: unknown): ApiError {

@@ -169,3 +169,7 @@ export class AnswerTurn {
 }
 
 export type Turn = UserTurn | AnswerTurn;
+
+export function picturesOf(turns: Turn[]): Picture[] {
+  return turns.flatMap((turn) => (turn instanceof UserTurn ? turn.pictures : []));
+}

@@ -86,6 +86,14 @@ describe('the waterfall', () => {
     expect(bars.length).toBeLessThanOrEqual(400);
     expect(bars[bars.length - 1]!.start + bars[bars.length - 1]!.duration).toBeCloseTo(1 + 4999 * 5 + 4, 6);
   });
+  test('what came from the prefix cache is a mark before the rest of the prompt', () => {
+    const { bars, total } = row(waterfallRows(times(), { ...latency, cached_tokens: 80 }), 'prefill');
+    expect(bars).toEqual([
+      { start: 2, duration: 0, cached: true },
+      { start: 2, duration: 9, cached: false },
+    ]);
+    expect(total).toBe(9);
+  });
   test('without a common clock the server starts at Enter, and never before it', () => {
     const t = { ...times(), clockOffset: null };
     expect(row(waterfallRows(t, latency), 'prefill').bars[0]!.start).toBe(1);
