@@ -76,7 +76,7 @@ test('everything can be reached and done with the keyboard', async () => {
 
 test('the language follows the browser and can be switched', async () => {
   const t = await open(browser, server.url, { locale: 'zh-CN' });
-  expect(await t.page.locator('h1').innerText()).toBe('给它一张图,然后提问。');
+  expect(await t.page.locator('h1').innerText()).toBe('给它一张图，然后提问。');
   expect(await t.page.evaluate(() => document.documentElement.lang)).toBe('zh-CN');
   await t.page.getByText('English', { exact: true }).click();
   expect(await t.page.locator('h1').innerText()).toBe('Show it a picture. Ask.');

@@ -32,6 +32,10 @@ function freePort(): Promise<number> {
   });
 }
 
+// A test that fails leaves its server behind: none outlives the run.
+const running = new Set<ChildProcess>();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 export class Server {
   readonly url: string;
   readonly #command: [string, string[]];
@@ -64,6 +68,7 @@ export class Server {
   async start(): Promise<void> {
     const [program, args] = this.#command;
     this.#process = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(this.#process);
     this.#process.stdout!.on('data', (data) => (this.#output += data));
     this.#process.stderr!.on('data', (data) => (this.#output += data));
     const end = Date.now() + START_MS;
@@ -79,6 +84,7 @@ export class Server {
   async kill(): Promise<void> {
     const child = this.#process;
     this.#process = null;
+    if (child) running.delete(child);
     if (!child || child.exitCode !== null) return;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
