@@ -41,10 +41,10 @@ const show = ({ median, p95 }) => `${median.toFixed(1)} (p95 ${p95.toFixed(1)})`
 
 async function serve(program, options) {
   const url = `http://127.0.0.1:${++port}`;
-  const child = spawn(join(args.build, program), [...options, '--port', String(port)], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(join(args.build, program), [...options, '--port', String(port)], { stdio: 'ignore' });
   for (let i = 0; i < 1200; ++i) {
     if (await fetch(`${url}/ready`).then((r) => r.ok, () => false)) break;
-    if (child.exitCode !== null) throw new Error(`${program} ended`);
+    if (child.exitCode !== null) throw new Error(`${program} ended: is port ${port} taken?`);
     await new Promise((r) => setTimeout(r, 100));
   }
   return { url, port, end: () => child.kill() };
