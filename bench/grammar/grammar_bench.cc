@@ -94,6 +94,13 @@ void cold_answer(benchmark::State& state) {
 }
 BENCHMARK(cold_answer)->DenseRange(0, 2)->Unit(benchmark::kMillisecond);
 
+void make_vocabulary(benchmark::State& state) {
+  std::vector<std::string_view> tokens;
+  for (size_t id = 0; id < vocabulary()->size(); ++id) tokens.push_back(vocabulary()->bytes(static_cast<int32_t>(id)));
+  for (auto _ : state) benchmark::DoNotOptimize(Vocabulary::make(tokens));
+}
+BENCHMARK(make_vocabulary)->Unit(benchmark::kMillisecond);
+
 void compile_only(benchmark::State& state) {
   const auto& [name, constraint] = constraints()[static_cast<size_t>(state.range(0))];
   for (auto _ : state) benchmark::DoNotOptimize(compile(constraint));

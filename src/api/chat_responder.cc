@@ -62,15 +62,10 @@ ChatResponder::ChatResponder(const ChatRequest& request, const BuiltPrompt& buil
     : request_(without_messages(request)),
       model_(model),
       identity_(std::move(identity)),
+      head_(response_head(identity_, request.generation.stream ? "chat.completion.chunk" : "chat.completion",
+                          request.generation.model)),
       prompt_tokens_(built.prompt.num_tokens()),
       image_tokens_(built.image_tokens) {
-  head_ = "\"id\":";
-  append_json_string(identity_.id, head_);
-  head_ += request.generation.stream ? ",\"object\":\"chat.completion.chunk\"" : ",\"object\":\"chat.completion\"";
-  head_ += ",\"created\":" + std::to_string(identity_.created_s) + ",\"model\":";
-  append_json_string(request.generation.model, head_);
-  head_ += ",\"system_fingerprint\":";
-  append_json_string(identity_.fingerprint, head_);
   if (request.generation.return_token_ids) {
     for (const int32_t id : built.prompt.token_ids) {
       prompt_token_ids_ += (prompt_token_ids_.empty() ? "" : ",") + std::to_string(id);
@@ -151,36 +146,13 @@ void ChatResponder::open_chunk(int index, std::string& out) const {
 
 // From behind the delta's fields to behind the choices.
 void ChatResponder::close_chunk(ChatChoice& choice, bool is_final, std::string& out) {
-  out += "},\"logprobs\":";
-  if (choice.logprobs.empty()) {
-    out += "null";
-  } else {
-    choice.logprobs.take(out);
-  }
-  out += ",\"finish_reason\":";
-  if (is_final) {
-    append_json_string(choice.finish_reason, out);
-    out += ",\"stop_reason\":";
-    out += choice.stop_reason;
-  } else {
-    out += "null";
-  }
-  if (request_.generation.return_token_ids) {
-    out += ",\"token_ids\":[";
-    out += choice.token_ids;
-    out += ']';
-    choice.token_ids.clear();
-  }
+  out += '}';
+  append_outcome(choice, is_final, request_.generation, out);
   out += "}]";
 }
 
 void ChatResponder::end_chunk(std::string& out) {
-  if (request_.generation.continuous_usage_stats) {
-    out += ",\"usage\":";
-    append_usage(usage(), out);
-  } else if (request_.generation.include_usage) {
-    out += ",\"usage\":null";
-  }
+  append_chunk_usage(request_.generation, usage(), out);
   if (!prompt_token_ids_.empty()) {  // with the first chunk, once
     out += ",\"prompt_token_ids\":[" + prompt_token_ids_ + "]";
     prompt_token_ids_.clear();
@@ -291,17 +263,9 @@ void ChatResponder::finish(const ResponseEnd& end, std::string& out) {
   const Usage total = usage();
   if (request_.generation.stream) {
     // The choice that was done last has its final chunk still to come; with one choice that is the only one.
-    const bool with_usage = request_.generation.include_usage;
-    append_final_chunk(last_done_, choices_[static_cast<size_t>(last_done_)], with_usage ? nullptr : &end, out);
-    if (with_usage) {
-      out += "data: {";
-      out += head_;
-      out += ",\"choices\":[],\"usage\":";
-      append_usage(total, out);
-      append_latency(end, total, out);
-      out += "}\n\n";
-    }
-    out += "data: [DONE]\n\n";
+    const bool apart = request_.generation.include_usage;
+    append_final_chunk(last_done_, choices_[static_cast<size_t>(last_done_)], apart ? nullptr : &end, out);
+    append_stream_end(head_, request_.generation, end, total, out);
     return;
   }
   out += '{';
@@ -313,17 +277,7 @@ void ChatResponder::finish(const ResponseEnd& end, std::string& out) {
     append_json_number(static_cast<int64_t>(i), out);
     out += ",\"message\":";
     append_message(choice, out);
-    out += ",\"logprobs\":";
-    if (choice.logprobs.empty()) {
-      out += "null";
-    } else {
-      choice.logprobs.take(out);
-    }
-    out += ",\"finish_reason\":";
-    append_json_string(choice.finish_reason, out);
-    out += ",\"stop_reason\":";
-    out += choice.stop_reason;
-    if (request_.generation.return_token_ids) out += ",\"token_ids\":[" + choice.token_ids + "]";
+    append_outcome(choice, true, request_.generation, out);
     out += '}';
   }
   out += "],\"usage\":";

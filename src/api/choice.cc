@@ -99,6 +99,40 @@ std::optional<ApiError> failure_of(const EngineEvent& event) {
   return std::nullopt;
 }
 
+std::string response_head(const Responder::Identity& identity, std::string_view object, const std::string& model) {
+  std::string head = "\"id\":";
+  append_json_string(identity.id, head);
+  head += ",\"object\":";
+  append_json_string(object, head);
+  head += ",\"created\":" + std::to_string(identity.created_s) + ",\"model\":";
+  append_json_string(model, head);
+  head += ",\"system_fingerprint\":";
+  append_json_string(identity.fingerprint, head);
+  return head;
+}
+
+void append_outcome(Choice& choice, bool is_final, const GenerationFields& fields, std::string& out) {
+  out += ",\"logprobs\":";
+  if (choice.logprobs.empty()) {
+    out += "null";
+  } else {
+    choice.logprobs.take(out);
+  }
+  out += ",\"finish_reason\":";
+  if (is_final) {
+    append_json_string(choice.finish_reason, out);
+    out += ",\"stop_reason\":";
+    out += choice.stop_reason;
+  } else {
+    out += "null";
+  }
+  if (!fields.return_token_ids) return;
+  out += ",\"token_ids\":[";
+  out += choice.token_ids;
+  out += ']';
+  choice.token_ids.clear();
+}
+
 void append_usage(const Responder::Usage& usage, std::string& out) {
   const auto field = [&out](std::string_view key, int64_t value) {
     out += key;
@@ -111,6 +145,28 @@ void append_usage(const Responder::Usage& usage, std::string& out) {
   field(",\"image_tokens\":", usage.image_tokens);
   field("},\"completion_tokens_details\":{\"reasoning_tokens\":", usage.reasoning_tokens);
   out += "}}";
+}
+
+void append_chunk_usage(const GenerationFields& fields, const Responder::Usage& usage, std::string& out) {
+  if (fields.continuous_usage_stats) {
+    out += ",\"usage\":";
+    append_usage(usage, out);
+  } else if (fields.include_usage) {
+    out += ",\"usage\":null";
+  }
+}
+
+void append_stream_end(std::string_view head, const GenerationFields& fields, const ResponseEnd& end,
+                       const Responder::Usage& usage, std::string& out) {
+  if (fields.include_usage) {
+    out += "data: {";
+    out += head;
+    out += ",\"choices\":[],\"usage\":";
+    append_usage(usage, out);
+    append_latency(end, usage, out);
+    out += "}\n\n";
+  }
+  out += "data: [DONE]\n\n";
 }
 
 // latency: the account with its counts (docs/latency-account.md); timings: the names that llama.cpp's clients read.

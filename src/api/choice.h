@@ -104,9 +104,18 @@ bool take_tokens(Choice& choice, const EngineEvent& event, const GenerationField
 // What the client is told when the engine ended a request otherwise; nothing for kStop and kLength.
 std::optional<ApiError> failure_of(const EngineEvent& event);
 
-// "usage": the object.
+// "id":…,"object":…,"created":…,"model":…,"system_fingerprint":… : what every chunk begins with.
+std::string response_head(const Responder::Identity& identity, std::string_view object, const std::string& model);
+// ,"logprobs":…,"finish_reason":… and so on: what stands in a choice behind its text. Takes what has gathered.
+void append_outcome(Choice& choice, bool is_final, const GenerationFields& fields, std::string& out);
+// The object of "usage".
 void append_usage(const Responder::Usage& usage, std::string& out);
+// ,"usage":… of a chunk with text: null, or the counts so far, or nothing, as the client asked.
+void append_chunk_usage(const GenerationFields& fields, const Responder::Usage& usage, std::string& out);
 // ,"latency":{…},"timings":{…} or nothing.
 void append_latency(const ResponseEnd& end, const Responder::Usage& usage, std::string& out);
+// Behind the last choice's last chunk: the chunk of usage, if asked for, and [DONE].
+void append_stream_end(std::string_view head, const GenerationFields& fields, const ResponseEnd& end,
+                       const Responder::Usage& usage, std::string& out);
 
 }  // namespace glimpse

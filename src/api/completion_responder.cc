@@ -4,13 +4,9 @@ namespace glimpse {
 
 CompletionResponder::CompletionResponder(const CompletionRequest& request, std::span<const BuiltPrompt> built,
                                          const ApiModel& model, Identity identity)
-    : fields_(request.generation), model_(model) {
-  head_ = "\"id\":";
-  append_json_string(identity.id, head_);
-  head_ += ",\"object\":\"text_completion\",\"created\":" + std::to_string(identity.created_s) + ",\"model\":";
-  append_json_string(fields_.model, head_);
-  head_ += ",\"system_fingerprint\":";
-  append_json_string(identity.fingerprint, head_);
+    : fields_(request.generation),
+      model_(model),
+      head_(response_head(identity, "text_completion", request.generation.model)) {
   choices_.reserve(built.size() * static_cast<size_t>(fields_.n));
   for (size_t p = 0; p < built.size(); ++p) {
     prompt_tokens_ += built[p].prompt.num_tokens();
@@ -65,24 +61,7 @@ void CompletionResponder::append_choice(int index, TextChoice& choice, std::stri
   append_json_number(int64_t{index}, out);
   out += ",\"text\":";
   append_json_string(text, out);
-  out += ",\"logprobs\":";
-  if (choice.logprobs.empty()) {
-    out += "null";
-  } else {
-    choice.logprobs.take(out);
-  }
-  out += ",\"finish_reason\":";
-  if (is_final) {
-    append_json_string(choice.finish_reason, out);
-    out += ",\"stop_reason\":";
-    out += choice.stop_reason;
-  } else {
-    out += "null";
-  }
-  if (fields_.return_token_ids) {
-    out += ",\"token_ids\":[" + choice.token_ids + "]";
-    choice.token_ids.clear();
-  }
+  append_outcome(choice, is_final, fields_, out);
   out += '}';
 }
 
@@ -94,12 +73,7 @@ void CompletionResponder::append_chunk(int index, TextChoice& choice, std::strin
   append_choice(index, choice, text, is_final, out);
   out += ']';
   if (end != nullptr) append_latency(*end, usage(), out);
-  if (fields_.continuous_usage_stats) {
-    out += ",\"usage\":";
-    append_usage(usage(), out);
-  } else if (fields_.include_usage) {
-    out += ",\"usage\":null";
-  }
+  append_chunk_usage(fields_, usage(), out);
   out += "}\n\n";
 }
 
@@ -108,15 +82,7 @@ void CompletionResponder::finish(const ResponseEnd& end, std::string& out) {
   if (fields_.stream) {
     append_chunk(last_done_, choices_[static_cast<size_t>(last_done_)], {}, fields_.include_usage ? nullptr : &end,
                  true, out);
-    if (fields_.include_usage) {
-      out += "data: {";
-      out += head_;
-      out += ",\"choices\":[],\"usage\":";
-      append_usage(total, out);
-      append_latency(end, total, out);
-      out += "}\n\n";
-    }
-    out += "data: [DONE]\n\n";
+    append_stream_end(head_, fields_, end, total, out);
     return;
   }
   out += '{';

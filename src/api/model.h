@@ -62,7 +62,7 @@ class ApiModel {
   // The token's bytes by the model's id; empty for an id without a token.
   std::string_view token_bytes(int32_t model_id) const;
 
-  // Tables for constrained decoding, made at the first call (some 100 ms for 151k tokens) unless warmed before.
+  // Tables for constrained decoding, made at the first call unless warmed before (see bench/grammar).
   const std::shared_ptr<const Vocabulary>& vocabulary() const;
   GrammarCache& grammars() const { return *grammars_; }
 

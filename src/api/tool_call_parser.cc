@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/json_writer.h"
+#include "processor/partial_tag.h"
 
 namespace glimpse {
 
@@ -16,14 +17,6 @@ constexpr std::string_view kValue = "<arg_value>";
 constexpr std::string_view kEndValue = "</arg_value>";
 constexpr std::string_view kSpace = " \t\r\n";
 constexpr size_t kMaxHeadBytes = 512;
-
-// How many bytes at the end of text could be the beginning of the tag.
-size_t partial_tag(std::string_view text, std::string_view tag) {
-  for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size) {
-    if (tag.starts_with(text.substr(text.size() - size))) return size;
-  }
-  return 0;
-}
 
 std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(kSpace);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "processor/partial_tag.h"
+
 namespace glimpse {
 
 namespace {
@@ -12,14 +14,6 @@ constexpr std::string_view kBox = "<|begin_of_box|>";
 constexpr std::string_view kEndBox = "<|end_of_box|>";
 constexpr std::string_view kAnswer = "<answer>";
 constexpr std::string_view kEndAnswer = "</answer>";
-
-// How many bytes at the end of text could be the beginning of the tag.
-size_t partial_tag(std::string_view text, std::string_view tag) {
-  for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size) {
-    if (tag.starts_with(text.substr(text.size() - size))) return size;
-  }
-  return 0;
-}
 
 }  // namespace
 

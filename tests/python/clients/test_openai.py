@@ -204,6 +204,16 @@ def test_retry_after(tmp_path):
         stop(server)
 
 
+def test_retries_after_the_time_that_the_server_names(tmp_path):
+    server = start_scripted(tmp_path, "--rate-limit", "60")  # six at once, then one a second
+    try:
+        with openai.OpenAI(base_url=server.base_url, api_key="EMPTY", max_retries=3) as patient:
+            for _ in range(8):
+                assert patient.chat.completions.create(model="scripted", messages=ask("Hi")).choices
+    finally:
+        stop(server)
+
+
 @pytest.mark.parametrize("key", [None, "wrong", "secret"])
 def test_keys(tmp_path, key):
     server = start_scripted(tmp_path, "--api-key", "secret")

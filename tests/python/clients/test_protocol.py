@@ -104,6 +104,25 @@ def test_content_type(scripted: Server):
     assert answer.status == 415 and json.loads(answer.read())["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "head, status",
+    [
+        (f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\r\n", 411),
+        (f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n", 413),
+        (f"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-long: {'a' * 70000}\r\n\r\n", 431),
+        ("NONSENSE\r\n\r\n", 400),
+    ],
+)
+def test_heads(scripted: Server, head: str, status: int):
+    with socket.create_connection(("127.0.0.1", scripted.port), 20) as sock:
+        sock.sendall(head.encode())
+        sock.shutdown(socket.SHUT_WR)
+        answer = read_all(sock)
+    assert answer.split(b" ")[1] == str(status).encode(), answer[:200]
+    body = answer.split(b"\r\n\r\n", 1)[1]
+    assert json.loads(body)["error"]["message"] and b"content-type: application/json" in answer.lower()
+
+
 def raw_request(body: bytes, host: str = "x") -> bytes:
     head = f"POST {CHAT} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"connection: close\r\n\r\n" + body

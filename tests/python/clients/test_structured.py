@@ -3,6 +3,7 @@
 import json
 import re
 
+import httpx
 import jsonschema
 import openai
 import pytest
@@ -26,6 +27,17 @@ SCHEMA = {
 def client(phone: Server):
     with openai.OpenAI(base_url=phone.base_url, api_key="EMPTY", timeout=120) as made:
         yield made
+
+
+def endings(phone: Server) -> dict[str, int]:
+    """A taste for tokens that end things: the built-in model never learned to write any of this, and left to itself
+    it would write strings until max_tokens."""
+    bias = {}
+    for text in ('"', "}", "]", "</arg_value>", "</tool_call>"):
+        tokens = httpx.post(phone.url + "/tokenize", json={"prompt": text}).json()["tokens"]
+        assert len(tokens) == 1, text
+        bias[str(tokens[0])] = 8
+    return bias
 
 
 def create(client: openai.OpenAI, seed: int, **options):
@@ -56,10 +68,17 @@ def test_json_schema(client: openai.OpenAI, thinking: bool):
     assert complete >= 4
 
 
-def test_json_object(client: openai.OpenAI):
+def test_json_object(client: openai.OpenAI, phone: Server):
     complete = 0
+    bias = endings(phone)
     for seed in range(6):
-        choice = create(client, seed, response_format={"type": "json_object"}, extra_body={"enable_thinking": False})
+        choice = create(
+            client,
+            seed,
+            response_format={"type": "json_object"},
+            logit_bias=bias,
+            extra_body={"enable_thinking": False},
+        )
         if choice.finish_reason == "stop":
             complete += 1
             assert isinstance(json.loads(choice.message.content), dict)
@@ -75,10 +94,18 @@ def test_regex_and_choice(client: openai.OpenAI):
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
-def test_required_tools(client: openai.OpenAI, choice):
+def test_required_tools(client: openai.OpenAI, phone: Server, choice):
     calls = 0
+    bias = endings(phone)
     for seed in range(6):
-        answer = create(client, seed, tools=[WEATHER_TOOL], tool_choice=choice, extra_body={"enable_thinking": False})
+        answer = create(
+            client,
+            seed,
+            tools=[WEATHER_TOOL],
+            tool_choice=choice,
+            logit_bias=bias,
+            extra_body={"enable_thinking": False},
+        )
         if answer.finish_reason != "tool_calls":
             assert answer.finish_reason == "length"
             continue
