@@ -137,6 +137,11 @@ Task<Connection::Head> Connection::read_head() {
   if (const auto length = parser.content_length()) request.content_length = *length;
   request.has_body = parser.chunked() || request.content_length.value_or(0) > 0;
   request.arrival_ns = arrival_ns;
+  if (!request.header("transfer-encoding").empty() && !parser.chunked()) {
+    // Where the body ends would be anybody's guess, and a proxy's may differ from ours.
+    head.fault = HttpFault{400, "the transfer-encoding is not supported; chunked is"};
+    co_return head;
+  }
   wants_continue_ = request.has_body && equals_ignoring_case(request.header("expect"), "100-continue");
   body_begin_ns_ = clock_.now_ns();
   body_bytes_ = 0;

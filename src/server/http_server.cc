@@ -21,6 +21,7 @@ using Protocol = asio::generic::stream_protocol;
 using GenericAcceptor = asio::basic_socket_acceptor<Protocol>;
 
 constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr int kUnsentBytes = 256 << 10;
 constexpr uint64_t kDiscardBytes = uint64_t{1} << 20;
 
 // Names that cannot hurt in a header or a log line.
@@ -153,6 +154,8 @@ Task<void> HttpServer::accept_loop() {
     const int yes = 1;
     if (options_.unix_socket.empty()) {
       ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+      // Otherwise the kernel would keep megabytes for a client that does not read.
+      ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof kUnsentBytes);
     }
     auto connection =
         std::make_shared<Connection>(AnyStream(std::move(socket)), address_of(peer), options_.connection, clock_);

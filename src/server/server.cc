@@ -54,7 +54,16 @@ Server::Server(asio::io_context& io, const ServerOptions& options, const Clock& 
 }
 
 Server::~Server() {
-  // Threads first: what they work on refers to the rest.
+  // What still runs is cut off and seen to its end: its coroutines refer to the parts that go now.
+  Service& service = impl_->service;
+  drain([] {});
+  drain([] {});
+  service.io.restart();
+  const int64_t patience_ns = service.clock.now_ns() + int64_t{10} * 1'000'000'000;
+  while ((service.http.num_connections() > 0 || service.generations.num_active() > 0) &&
+         service.clock.now_ns() < patience_ns) {
+    service.io.run_for(std::chrono::milliseconds(20));
+  }
   impl_->service.text_pool.stop();
   impl_->service.preparation.stop();
   impl_->service.fetch.stop();

@@ -47,9 +47,8 @@ Rig::Rig(RigOptions options) : options_(std::move(options)) {
 Rig::~Rig() {
   io_.stop();
   thread_.join();
-  // The engine's callbacks refer to the io_context; it ends first.
-  engine_->stop(clock_.now_ns());
   server_.reset();
+  engine_.reset();  // its callbacks refer to the io_context
 }
 
 void Rig::drain() {
@@ -84,7 +83,8 @@ std::string Reply::error_message() const {
   return message != nullptr && message->is_string() ? std::string(message->get_string()) : std::string();
 }
 
-Client::Client(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+Client::Client(uint16_t port, int receive_buffer) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  if (receive_buffer > 0) ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);

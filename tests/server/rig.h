@@ -65,7 +65,8 @@ struct Reply {
 // A TCP connection. Blocking; reads give up after ten seconds.
 class Client {
  public:
-  explicit Client(uint16_t port);
+  // `receive_buffer`: bytes that the kernel may keep; 0: its own choice.
+  explicit Client(uint16_t port, int receive_buffer = 0);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
