@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <new>
 
+#include "engine/engine_loop.h"
 #include "engine/generator.h"
+#include "engine/host_step_runner.h"
 #include "engine/prompt.h"
 #include "engine/runner.h"
 #include "weights/checkpoint.h"
@@ -87,6 +89,39 @@ TEST_P(AllocationTest, WarmDecodeStepsAllocateNothing) {
   ASSERT_EQ(steps, 150);
   // Counted until generate() returned: its result is moved out, not copied.
   EXPECT_EQ(allocations.load() - before, 0);
+}
+
+// The engine's loop with several streams: nothing but what it hands to the callers, a list of tokens and one of spans.
+TEST(EngineAllocation, AStepAllocatesItsEventsOnly) {
+  const std::string folder = std::string(GLIMPSE_SOURCE_DIR) + "/tests/golden/model/tiny_gqa2_v5/checkpoint";
+  const auto config = parse_model_config(*read_file(folder + "/config.json", 1 << 20), "config.json");
+  ASSERT_TRUE(config);
+  auto runner = Runner::create(*make_cpu_backend({.num_threads = 2}), *config,
+                               std::make_shared<Checkpoint>(*Checkpoint::open(folder)),
+                               {.dtype = DType::kBF16, .max_model_len = 512, .max_num_seqs = 4, .num_kv_tokens = 2048});
+  ASSERT_TRUE(runner);
+  const SteadyClock clock;
+  HostStepRunner steps(**runner, clock);
+  EngineLoop loop(steps, clock, {}, nullptr);
+  int64_t events = 0;
+  for (uint64_t i = 1; i <= 4; ++i) {
+    EngineRequest request;
+    request.prompt = *make_prompt(*config, std::vector<int32_t>(10 + i, static_cast<int32_t>(i)), {});
+    if (i % 2 == 0) request.sampling.temperature = 0;
+    request.max_tokens = 400;
+    request.on_event = [&](const EngineEvent&) { ++events; };
+    auto active = make_active(std::move(request), steps.info(), "tiny", clock.now_ns());
+    ASSERT_TRUE(active);
+    (*active)->id = i;
+    loop.add(*std::move(active));
+  }
+  while (events < 40) loop.step();
+  const int64_t before = allocations.load();
+  const int64_t first = events;
+  for (int i = 0; i < 200; ++i) loop.step();
+  EXPECT_EQ(events - first, 800);
+  EXPECT_LE(allocations.load() - before, 2 * 800);
+  loop.cancel_all();
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, AllocationTest,

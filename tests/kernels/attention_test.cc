@@ -418,6 +418,21 @@ TEST(AttentionVarlen, PublishedHeadAroundTileEdges) {
   check_varlen({.lengths = {1, 175, 176, 177, 0, 353}, .head_dim = 128, .out = DType::kBF16}, 210);
 }
 
+// The tower reserves for its capacity and then runs smaller pictures in it.
+TEST(AttentionVarlen, NeedsNoMoreWorkspaceForLess) {
+  const auto backend = make_cpu_backend({.num_threads = 1});
+  ASSERT_TRUE(backend);
+  size_t most = 0;
+  for (int32_t tokens = 64; tokens < 40000; tokens += 64) {
+    AttentionVarlenArgs args{.tokens = {nullptr, tokens}, .segments = {nullptr, 1}, .num_heads = 12, .head_dim = 128};
+    args.qkv = {nullptr, DType::kBF16, tokens, 3 * 12 * 128, 3 * 12 * 128};
+    args.out.values = {nullptr, DType::kBF16, tokens, 12 * 128, 12 * 128};
+    const size_t bytes = (*backend)->ops().attention_varlen_workspace(args);
+    EXPECT_GE(bytes, most) << tokens;
+    most = std::max(most, bytes);
+  }
+}
+
 TEST(AttentionVarlen, HeadDims) {
   uint32_t seed = 220;
   for (const int32_t dim : {8, 24, 32, 64, 80, 112, 128, 256}) {
