@@ -8,9 +8,6 @@ namespace glimpse {
 
 namespace {
 
-// Steps of the construction: some 50 ms at most.
-constexpr size_t kMaxWork = 20'000'000;
-
 using StateSet = std::vector<int32_t>;  // ascending
 
 class Determinizer {
@@ -24,10 +21,11 @@ class Determinizer {
       if (std::binary_search(set.begin(), set.end(), accept_)) made_.states[i].accepts = true;
       expand_bytes(i, set);
       expand_calls(i, set);
-      if (sets_.size() > kMaxRuleStates || work_ > kMaxWork) {
+      if (sets_.size() > kMaxRuleStates || work_ > kMaxRuleWork) {
         return Error{ErrorCode::kTooLarge, "the pattern or schema is too complex"};
       }
     }
+    made_.work = work_;
     return std::move(made_);
   }
 

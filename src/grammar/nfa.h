@@ -82,6 +82,7 @@ struct RuleDfa {
   std::vector<State> states;  // 0 is the start
   uint32_t min_count = 0;
   uint32_t max_count = kUnbounded;
+  size_t work = 0;  // what making it took, in steps of the subset construction
 
   // For rules made by hand.
   int32_t add_state() {
@@ -95,6 +96,7 @@ struct RuleDfa {
 // than kMaxRuleStates states, or too much work on the way there (catastrophic patterns).
 inline constexpr size_t kMaxRuleStates = 60000;
 inline constexpr size_t kMaxNfaStates = 200000;
+inline constexpr size_t kMaxRuleWork = 20'000'000;  // some 150 ms
 Result<RuleDfa> determinize(const Nfa& nfa, int32_t accept);
 
 }  // namespace glimpse

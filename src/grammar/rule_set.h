@@ -28,12 +28,18 @@ struct RuleSet {
 
   std::vector<RuleDfa> rules;
 
+  size_t work = 0;  // of all rules: many that are just below the bound are too much together
+
   int32_t add(RuleDfa rule) {
+    work += rule.work;
     rules.push_back(std::move(rule));
     return static_cast<int32_t>(rules.size()) - 1;
   }
   int32_t reserve() { return add({}); }
-  void set(int32_t rule, RuleDfa made) { rules[static_cast<size_t>(rule)] = std::move(made); }
+  void set(int32_t rule, RuleDfa made) {
+    work += made.work;
+    rules[static_cast<size_t>(rule)] = std::move(made);
+  }
 };
 
 // "[" items "]" with between min and max of them.

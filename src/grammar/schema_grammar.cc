@@ -117,7 +117,8 @@ class Compiler {
  private:
   Result<int32_t> add(Nfa& nfa, int32_t from, const json::value& schema, int depth) {
     if (depth > kMaxDepth) return Error{ErrorCode::kTooLarge, "the schema is nested too deeply"};
-    if (++num_schemas_ > kMaxSchemas) return Error{ErrorCode::kTooLarge, "the schema is too large"};
+    if (++num_schemas_ > kMaxSchemas || set_.work > kMaxRuleWork)
+      return Error{ErrorCode::kTooLarge, "the schema is too large"};
     if (schema == true) return nfa.add_call(from, kAnyValueRule);
     if (schema == false) return nfa.add_state();  // leads nowhere
     if (!schema.is_object()) return Error{ErrorCode::kInvalidArgument, "a schema must be an object, true or false"};

@@ -134,6 +134,9 @@ TEST(Schema, RefusesByName) {
   refused(R"({"properties":[]})", "properties");
   refused(R"({"anyOf":[]})", "anyOf");
   refused(R"({"type":"string","pattern":"(a)\\1"})", "back references");
+  std::string patterns;  // each of them passes
+  for (int i = 0; i < 500; ++i) patterns += "\"p" + std::to_string(i) + R"(":{"pattern":"(a|b)*a(a|b){11}"},)";
+  refused(("{\"properties\":{" + patterns + "\"z\":true}}").c_str(), "too large");
   std::string branches;
   for (int i = 0; i < 10000; ++i) branches += R"({"type":"object","properties":{"p)" + std::to_string(i) + R"(":{}}},)";
   refused(("{\"anyOf\":[" + branches + "true]}").c_str(), "10001 branches");
