@@ -8,18 +8,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <numeric>
-#include <thread>
 
 #include "base/mmap.h"
-#include "engine/batching_engine.h"
-#include "engine/device_step_runner.h"
-#include "engine/prompt.h"
+#include "bench/engine/gpu_serving.h"
 #include "engine/runner.h"
 #include "model/tensors.h"
 #include "weights/dummy.h"
@@ -38,6 +33,7 @@ struct Options {
   int runs = 7;
   bool eager = false;
   std::string beside;
+  std::string request;
   int upload_gb = 0;
   double bandwidth = 2.99e12;
   double rate = 785e12;
@@ -163,86 +159,6 @@ class Bench {
   std::vector<int32_t> ids_, at_, block_ids_;
 };
 
-// Pixels of a made-up picture of that size, bf16.
-Result<Buffer> make_pixels(Runner& runner, const GridThw& grid) {
-  const VisionConfig& vision = runner.config().vision;
-  const auto values = static_cast<size_t>(grid.num_patches() * 3 * vision.patch_size * vision.patch_size);
-  ASSIGN_OR_RETURN(Buffer pixels, runner.backend().allocate(values * sizeof(bf16), MemoryKind::kPinnedHost));
-  for (size_t i = 0; i < values; ++i) {
-    pixels.as<bf16>()[i] = to_bf16(static_cast<float>(i * 2654435761u % 1000) / 500.0f - 1.0f);
-  }
-  return pixels;
-}
-
-// Gaps between the tokens of running answers, without and with a picture going through the tower.
-Status beside(const Options& options, Runner& runner) {
-  int width = 0;
-  int height = 0;
-  if (std::sscanf(options.beside.c_str(), "%dx%d", &width, &height) != 2) {
-    return Error{ErrorCode::kInvalidArgument, "--beside " + options.beside + " is not WIDTHxHEIGHT"};
-  }
-  const auto patch = static_cast<int>(runner.config().vision.patch_size);
-  const GridThw grid{1, height / patch, width / patch};
-  const SteadyClock clock;
-  ASSIGN_OR_RETURN(const auto steps, make_step_runner(runner, clock));
-  BatchingEngine engine(*steps, clock, {.model_key = "dummy"});
-  ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, engine.prepare_vision());
-  constexpr int kRequests = 8;
-  std::array<std::vector<int64_t>, kRequests> times;  // written by the engine's thread, read when it has stopped
-  for (int i = 0; i < kRequests; ++i) {
-    std::vector<int32_t> ids;
-    for (int j = 0; j < 256; ++j) ids.push_back((i * 131 + j * 7919) % 4000);
-    EngineRequest request;
-    request.id = std::to_string(i);
-    ASSIGN_OR_RETURN(request.prompt, make_prompt(runner.config(), std::move(ids), {}));
-    request.sampling.temperature = 0;
-    request.sampling.seed = 1;
-    request.max_tokens = 300;
-    auto& to = times[static_cast<size_t>(i)];
-    request.on_event = [&to, &clock](const EngineEvent& event) {
-      if (!event.tokens.empty()) to.push_back(clock.now_ns());
-    };
-    ASSIGN_OR_RETURN([[maybe_unused]] const uint64_t id, engine.submit(std::move(request)));
-  }
-  std::vector<std::pair<int64_t, int64_t>> pictures;
-  for (int i = 0; i < 3; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(400));
-    ASSIGN_OR_RETURN(Buffer pixels, make_pixels(runner, grid));
-    auto held = std::make_shared<Buffer>(std::move(pixels));
-    ImageKey key;
-    key.sha256.fill(static_cast<uint8_t>(i + 1));
-    std::atomic<int64_t> end{0};
-    const int64_t begin = clock.now_ns();
-    ASSIGN_OR_RETURN(
-        [[maybe_unused]] const ImageRef image,
-        engine.add_image(
-            key, grid, {.data = std::shared_ptr<const std::byte>(held, held->as<std::byte>()), .bytes = held->bytes()},
-            Priority::kInteractive, [&] { end = clock.now_ns(); }));
-    while (end == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    pictures.emplace_back(begin, end);
-  }
-  engine.stop(clock.now_ns() + 60'000'000'000);
-  std::vector<double> apart, during;
-  for (const auto& all : times) {
-    for (size_t i = 9; i < all.size(); ++i) {
-      const auto inside = [&](const auto& picture) { return all[i] > picture.first && all[i - 1] < picture.second; };
-      const bool beside_one = std::any_of(pictures.begin(), pictures.end(), inside);
-      (beside_one ? during : apart).push_back(static_cast<double>(all[i] - all[i - 1]) / 1e6);
-    }
-  }
-  const auto at = [](std::vector<double>& values, double share) {
-    if (values.empty()) return 0.0;
-    std::sort(values.begin(), values.end());
-    return values[std::min(values.size() - 1, static_cast<size_t>(share * static_cast<double>(values.size())))];
-  };
-  fmt::print(
-      "\n{} answers beside pictures of {}: gap between tokens without p50 {:.2f}, p99 {:.2f} ms; with p50 {:.2f}, "
-      "p99 {:.2f} ms ({} gaps); a picture took {:.0f} ms\n",
-      kRequests, options.beside, at(apart, 0.5), at(apart, 0.99), at(during, 0.5), at(during, 0.99), during.size(),
-      static_cast<double>(pictures.back().second - pictures.back().first) / 1e6);
-  return {};
-}
-
 // What weights do at load: a mapped file's pages through Backend::fill, beside a plain copy from pinned memory.
 Status upload(const Options& options, Backend& backend) {
   const size_t piece = size_t{64} << 20;
@@ -305,7 +221,8 @@ Status run(const Options& options) {
   for (const int batch : options.batches) bench.decode(batch);
   for (const int prompt : options.prompts) bench.prefill(prompt);
   for (const std::string& size : options.pictures) RETURN_IF_ERROR(bench.vision(size));
-  if (!options.beside.empty()) RETURN_IF_ERROR(beside(options, *runner));
+  if (!options.beside.empty()) RETURN_IF_ERROR(bench_beside(*runner, options.beside));
+  if (!options.request.empty()) RETURN_IF_ERROR(bench_request(*runner, options.config, options.request, options.runs));
   const auto memory = runner->backend().device_memory();
   fmt::print("\ndevice memory: {:.2f} of {:.2f} GB in use\n", static_cast<double>(memory.total - memory.free) / 1e9,
              static_cast<double>(memory.total) / 1e9);
@@ -328,6 +245,7 @@ int main(int argc, char** argv) {
   app.add_option("--runs", options.runs, "Prefill and vision runs");
   app.add_flag("--enforce-eager", options.eager, "No CUDA graphs");
   app.add_option("--beside", options.beside, "WIDTHxHEIGHT of pictures that 8 running answers are disturbed by");
+  app.add_option("--request", options.request, "WIDTHxHEIGHT of a JPEG: from its bytes to the first token");
   app.add_option("--upload-gb", options.upload_gb, "Measure the upload of a file of that size");
   app.add_option("--bandwidth", options.bandwidth, "Bytes per second, for floors");
   app.add_option("--rate", options.rate, "FLOP per second, for floors");

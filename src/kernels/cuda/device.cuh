@@ -190,7 +190,6 @@ void prefer_shared_memory(const void* kernel);
 
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), dim3 grid, int threads, const CudaStream& stream, const Args&... args) {
-  prefer_shared_memory(reinterpret_cast<const void*>(kernel));
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;

@@ -35,10 +35,10 @@ struct NormWeights {
 };
 
 // Rows of up to kThreads * 8 * kVectors columns in registers, everything in pieces of eight. What bounds it for a few
-// rows is the latency of memory, so everything is asked for at once.
-template <typename X, typename Branch, typename Y, int kVectors>
-__global__ void __launch_bounds__(512) add_norm_kernel(NormParams p) {
-  constexpr bool kEarly = kVectors <= 2;  // more would not fit into registers
+// rows is the latency of memory: then (kEarly) everything is asked for at once. For many it is how many rows an SM has
+// in work, and registers decide that.
+template <typename X, typename Branch, typename Y, int kVectors, bool kEarly>
+__global__ void __launch_bounds__(512, kEarly || kVectors > 1 ? 1 : 3) add_norm_kernel(NormParams p) {
   __shared__ float scratch[2][32];
   const int step = static_cast<int>(blockDim.x) * 8;
   const bool normed_branch = p.branch_weight != nullptr;
@@ -167,6 +167,8 @@ __global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t 
   }
 }
 
+constexpr int kFewRows = 64;
+
 template <typename X, typename Branch, typename Y>
 void launch_add_norm(const NormParams& params, int rows, bool eights, const CudaStream& stream) {
   if (!eights || params.cols > 512 * 8 * 4) {
@@ -176,12 +178,19 @@ void launch_add_norm(const NormParams& params, int rows, bool eights, const Cuda
   const int pieces = params.cols / 8;
   const int threads = pieces >= 512 ? 512 : (pieces + 31) / 32 * 32;
   const int vectors = ceil_div(pieces, threads);
-  if (vectors == 1) {
-    launch(add_norm_kernel<X, Branch, Y, 1>, rows, threads, stream, params);
+  const auto start = [&](auto kernel, bool few) {
+    if (few) prefer_shared_memory(reinterpret_cast<const void*>(kernel));
+    launch(kernel, rows, threads, stream, params);
+  };
+  const bool few = rows <= kFewRows;
+  if (vectors == 1 && few) {
+    start(add_norm_kernel<X, Branch, Y, 1, true>, true);
+  } else if (vectors == 1) {
+    start(add_norm_kernel<X, Branch, Y, 1, false>, false);
   } else if (vectors == 2) {
-    launch(add_norm_kernel<X, Branch, Y, 2>, rows, threads, stream, params);
+    start(add_norm_kernel<X, Branch, Y, 2, false>, few);
   } else {
-    launch(add_norm_kernel<X, Branch, Y, 4>, rows, threads, stream, params);
+    start(add_norm_kernel<X, Branch, Y, 4, false>, few);
   }
 }
 

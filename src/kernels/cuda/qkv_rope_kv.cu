@@ -197,6 +197,7 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
       }
       with_type(kv.dtype, [&](auto* stored) {
         using K = std::remove_pointer_t<decltype(stored)>;
+        if (dtype == DType::kF32) prefer_shared_memory(reinterpret_cast<const void*>(rope_kv_kernel8<P, Q, K, true>));
         launch(eights ? rope_kv_kernel8<P, Q, K, true> : rope_kv_kernel<P, Q, K, true>, rows, threads, stream, params,
                p, q, static_cast<K*>(kv.k), static_cast<K*>(kv.v), kv);
       });
