@@ -214,7 +214,8 @@ Status run(const Options& options) {
                                    .max_num_batched_tokens = std::max({longest, largest, 64}),
                                    .max_num_seqs = largest,
                                    .num_kv_tokens = std::max<int64_t>(8192, int64_t{largest} * (options.context + 128)),
-                                   .enforce_eager = options.eager}));
+                                   .enforce_eager = options.eager,
+                                   .num_image_rows = 32768}));
   fmt::print("{}: weights made, uploaded and warmed up in {:.1f} s\n\n", options.config, ms_since(start) / 1e3);
   fmt::print("| | time | floor | share |\n| --- | --- | --- | --- |\n");
   Bench bench(options, *runner);
