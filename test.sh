@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs all of them: formatting; C++ in release, with address and undefined-behaviour
-# sanitizers, and the parts with threads under the thread sanitizer; the chat page's logic, and its flows in Chromium; then
-# the comparison with transformers, tokenizers and jinja2 in Python.
+# sanitizers, and the parts with threads under the thread sanitizer; the chat page's logic, and its flows in Chromium; the
+# CUDA back end's compilation, where there is nvcc; the comparison with transformers, tokenizers and jinja2 in Python; and
+# the API's clients.
 #   ./test.sh          everything
 #   ./test.sh --quick  C++ tests of the release build only
 set -euo pipefail
@@ -22,7 +23,7 @@ if ((${#missing[@]})); then
 fi
 
 # The product's objects are the release build's too, and a second run compiles only what changed.
-export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+export CMAKE_{C,CXX,CUDA}_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 
 section() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
@@ -46,12 +47,23 @@ cmake --preset dev >/dev/null
 cmake --build --preset dev
 ctest --test-dir build/dev --output-on-failure -j"$(nproc)"
 
-section "thread sanitizer: kernels and engine"
+section "thread sanitizer: kernels, engine and server"
 cmake --preset tsan >/dev/null
-cmake --build --preset tsan --target ops_test attention_test engine_test
-for test in kernels/ops_test kernels/attention_test engine/engine_test; do
+tests=(kernels/ops_test kernels/attention_test engine/engine_test engine/engine_loop_test
+  engine/batching_engine_test server/server_test)
+cmake --build --preset tsan --target "${tests[@]##*/}"
+for test in "${tests[@]}"; do
   "build/tsan/tests/$test" --gtest_brief=1
 done
+
+section "the CUDA back end compiles"
+if command -v nvcc >/dev/null; then
+  ls /usr/local/cuda*/include/cublasLt.h >/dev/null 2>&1 || scripts/cuda_deps.sh
+  cmake --preset cuda >/dev/null
+  cmake --build --preset cuda --target glimpse_cuda
+else
+  echo "skipped: nvcc is not installed"
+fi
 
 section "against transformers, tokenizers and jinja2"
 venv=${GLIMPSE_TEST_VENV:-$HOME/.cache/glimpse/test-venv}
