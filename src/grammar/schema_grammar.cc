@@ -7,9 +7,8 @@
 #include <optional>
 
 #include "base/quote.h"
-#include "grammar/number_range.h"
-#include "grammar/regex.h"
 #include "grammar/schema_merge.h"
+#include "grammar/schema_scalars.h"
 
 namespace glimpse {
 
@@ -19,7 +18,6 @@ constexpr int kMaxDepth = 64;
 constexpr size_t kMaxBranches = 256;
 constexpr size_t kMaxSchemas = 20000;
 constexpr size_t kMaxRules = 4096;
-constexpr int64_t kMaxCount = 1'000'000;
 constexpr size_t kMaxProperties = 1000;
 
 constexpr std::array<std::string_view, 27> kKeywords = {"type",
@@ -49,38 +47,6 @@ constexpr std::array<std::string_view, 27> kKeywords = {"type",
                                                         "allOf",
                                                         "$ref",
                                                         "uniqueItems"};
-
-struct Format {
-  std::string_view name;
-  std::string_view pattern;
-};
-constexpr std::array<Format, 6> kFormats = {{
-    {"date-time",
-     "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-     "(\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
-    // The 29th to 31st of the months that have them, and of no others; the 29th of February is left out.
-    {"date", "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"},
-    {"time", "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"},
-    {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-    {"email", "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\\.[A-Za-z]{2,})+"},
-    {"ipv4", "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
-}};
-
-Error bad(std::string_view keyword, std::string_view reason) {
-  return {ErrorCode::kInvalidArgument, "the schema's " + in_quotes(keyword, 40) + " " + std::string(reason)};
-}
-
-Error unsupported(std::string_view keyword, std::string_view why = "is not supported") {
-  return {ErrorCode::kUnsupported, "the schema's " + in_quotes(keyword, 40) + " " + std::string(why)};
-}
-
-Result<std::optional<int64_t>> count_of(const json::object& schema, std::string_view keyword) {
-  const json::value* value = find(schema, keyword);
-  if (value == nullptr) return std::optional<int64_t>();
-  auto count = get_int(schema, keyword, 0);
-  if (!count || *count < 0) return bad(keyword, "must be an integer of at least 0");
-  return std::optional(std::min(*count, kMaxCount));
-}
 
 bool has_type(const json::value& value, std::string_view type) {
   if (type == "null") return value.is_null();
@@ -128,16 +94,16 @@ class Compiler {
       if (is_annotation(key) || key == "$ref") continue;
       only_ref = false;
       if (std::find(kKeywords.begin(), kKeywords.end(), std::string_view(key)) == kKeywords.end()) {
-        return unsupported(key);
+        return unsupported_keyword(key);
       }
     }
     if (const json::value* ref = find(object, "$ref")) {
-      if (!ref->is_string()) return bad("$ref", "must be a string");
+      if (!ref->is_string()) return bad_keyword("$ref", "must be a string");
       if (only_ref) return referred(nfa, from, ref->get_string(), depth);
       return merged(nfa, from, json::value(true), schema, depth);
     }
     if (const json::value* all = find(object, "allOf")) {
-      if (!all->is_array()) return bad("allOf", "must be a list");
+      if (!all->is_array()) return bad_keyword("allOf", "must be a list");
       json::object rest = object;
       rest.erase("allOf");
       json::value sum(std::move(rest));
@@ -183,7 +149,8 @@ class Compiler {
 
   Result<int32_t> alternatives(Nfa& nfa, int32_t from, const json::object& object, std::string_view keyword,
                                const json::value& branches, int depth) {
-    if (!branches.is_array() || branches.get_array().empty()) return bad(keyword, "must be a list that is not empty");
+    if (!branches.is_array() || branches.get_array().empty())
+      return bad_keyword(keyword, "must be a list that is not empty");
     json::object rest;
     for (const auto& [key, value] : object) {
       if (key != keyword && !is_annotation(key)) rest.emplace(key, value);
@@ -209,7 +176,8 @@ class Compiler {
       for (size_t i = 0; i < wholes.size(); ++i) {
         for (size_t j = 0; j < i; ++j) {
           if (!clearly_disjoint(root_, *wholes[i], *wholes[j])) {
-            return unsupported("oneOf", "has branches that are not told apart by a type or a constant; use anyOf");
+            return unsupported_keyword("oneOf",
+                                       "has branches that are not told apart by a type or a constant; use anyOf");
           }
         }
       }
@@ -260,7 +228,7 @@ class Compiler {
       values.push_back(value);
     } else {
       const json::value& list = object.at("enum");
-      if (!list.is_array()) return bad("enum", "must be a list");
+      if (!list.is_array()) return bad_keyword("enum", "must be a list");
       for (const json::value& each : list.get_array()) values.push_back(&each);
     }
     std::vector<std::string> texts;
@@ -283,10 +251,10 @@ class Compiler {
     const json::value* type = find(object, "type");
     if (type == nullptr) return typed_as(nfa, from, implied_type(object), object, depth);
     if (type->is_string()) return typed_as(nfa, from, type->get_string(), object, depth);
-    if (!type->is_array() || type->get_array().empty()) return bad("type", "must be a name or a list of names");
+    if (!type->is_array() || type->get_array().empty()) return bad_keyword("type", "must be a name or a list of names");
     const int32_t end = nfa.add_state();
     for (const json::value& name : type->get_array()) {
-      if (!name.is_string()) return bad("type", "must be a name or a list of names");
+      if (!name.is_string()) return bad_keyword("type", "must be a name or a list of names");
       const int32_t begin = nfa.add_state();
       nfa.add_free(from, begin);
       ASSIGN_OR_RETURN(const int32_t last, typed_as(nfa, begin, name.get_string(), object, depth));
@@ -317,75 +285,20 @@ class Compiler {
       const std::vector<std::string> words = {"false", "true"};
       return nfa.add_texts(from, words);
     }
-    if (type == "string") return string(nfa, from, object);
-    if (type == "integer" || type == "number") return number(nfa, from, type == "integer", object);
+    if (type == "string") return add_string(set_, nfa, from, object);
+    if (type == "integer" || type == "number") return add_number(nfa, from, type == "integer", object);
     if (type == "array") return array(nfa, from, object, depth);
     if (type == "object") return this->object(nfa, from, object, depth);
-    return bad("type", "is " + in_quotes(type, 40) + ", which is no JSON type");
-  }
-
-  Result<int32_t> string(Nfa& nfa, int32_t from, const json::object& object) {
-    ASSIGN_OR_RETURN(const auto least, count_of(object, "minLength"));
-    ASSIGN_OR_RETURN(const auto most, count_of(object, "maxLength"));
-    const json::value* pattern = find(object, "pattern");
-    std::string_view expression;
-    if (pattern != nullptr) {
-      if (!pattern->is_string()) return bad("pattern", "must be a string");
-      expression = pattern->get_string();
-    } else if (const json::value* format = find(object, "format"); format != nullptr && format->is_string()) {
-      for (const Format& each : kFormats) {
-        if (std::string_view(format->get_string()) == each.name) expression = each.pattern;
-      }
-    }
-    const bool bounded = least.value_or(0) > 0 || most.has_value();
-    if (!expression.empty()) {
-      if (bounded && pattern != nullptr) return unsupported("pattern", "together with a length is not supported");
-      Nfa own;
-      const auto anchors = pattern != nullptr ? RegexAnchors::kSearched : RegexAnchors::kImplied;
-      ASSIGN_OR_RETURN(const int32_t end, add_regex(own, own.add_text(0, "\""), expression, RegexText::kJson, anchors));
-      ASSIGN_OR_RETURN(RuleDfa rule, determinize(own, own.add_text(end, "\"")));
-      return nfa.add_call(from, set_.add(std::move(rule)));
-    }
-    if (!bounded) return nfa.add_call(from, kStringRule);
-    const auto max_count = most ? static_cast<uint32_t>(*most) : RuleDfa::kUnbounded;
-    if (least.value_or(0) > most.value_or(kMaxCount)) return bad("minLength", "is above maxLength");
-    return nfa.add_call(from, set_.add(bounded_string_rule(static_cast<uint32_t>(least.value_or(0)), max_count)));
-  }
-
-  Result<int32_t> number(Nfa& nfa, int32_t from, bool is_integer, const json::object& object) {
-    NumberBounds bounds;
-    const auto read = [&](std::string_view keyword, std::optional<double>& bound, bool& exclusive,
-                          bool larger) -> Status {
-      const json::value* value = find(object, keyword);
-      if (value == nullptr) return {};
-      if (!value->is_number()) return bad(keyword, "must be a number");
-      const double number = value->to_number<double>();
-      const bool is_exclusive = keyword.starts_with("exclusive");
-      if (!bound || (larger ? number > *bound : number < *bound) || (number == *bound && is_exclusive)) {
-        bound = number;
-        exclusive = is_exclusive;
-      }
-      return {};
-    };
-    RETURN_IF_ERROR(read("minimum", bounds.minimum, bounds.exclusive_minimum, true));
-    RETURN_IF_ERROR(read("exclusiveMinimum", bounds.minimum, bounds.exclusive_minimum, true));
-    RETURN_IF_ERROR(read("maximum", bounds.maximum, bounds.exclusive_maximum, false));
-    RETURN_IF_ERROR(read("exclusiveMaximum", bounds.maximum, bounds.exclusive_maximum, false));
-    if (const json::value* multiple = find(object, "multipleOf"); multiple != nullptr) {
-      if (!multiple->is_number() || multiple->to_number<double>() != 1) return unsupported("multipleOf");
-      is_integer = true;
-    }
-    if (!bounds.any()) return nfa.add_call(from, is_integer ? kIntegerRule : kNumberRule);
-    return is_integer ? add_integer_range(nfa, from, bounds) : add_number_range(nfa, from, bounds);
+    return bad_keyword("type", "is " + in_quotes(type, 40) + ", which is no JSON type");
   }
 
   Result<int32_t> array(Nfa& nfa, int32_t from, const json::object& object, int depth) {
     if (const json::value* unique = find(object, "uniqueItems"); unique != nullptr && *unique != false) {
-      return unsupported("uniqueItems");
+      return unsupported_keyword("uniqueItems");
     }
     ASSIGN_OR_RETURN(const auto least, count_of(object, "minItems"));
     ASSIGN_OR_RETURN(const auto most, count_of(object, "maxItems"));
-    if (least.value_or(0) > most.value_or(kMaxCount)) return bad("minItems", "is above maxItems");
+    if (least.value_or(0) > most.value_or(kMaxSchemaCount)) return bad_keyword("minItems", "is above maxItems");
     const json::value* items = find(object, "items");
     const json::value* prefix = find(object, "prefixItems");
     if (items != nullptr && items->is_array()) {  // draft 2019's spelling of prefixItems
@@ -406,7 +319,7 @@ class Compiler {
   // As many items as the prefix has, or as few or many as the bounds ask for.
   Result<int32_t> tuple(Nfa& nfa, int32_t from, const json::value& prefix, const json::value* items, int64_t least,
                         std::optional<int64_t> most, int depth) {
-    if (!prefix.is_array()) return bad("prefixItems", "must be a list");
+    if (!prefix.is_array()) return bad_keyword("prefixItems", "must be a list");
     auto count = static_cast<int64_t>(prefix.get_array().size());
     count = std::max(count, least);
     if (most) count = std::min(count, *most);
@@ -436,13 +349,13 @@ class Compiler {
   Result<std::vector<Property>> properties_of(const json::object& object) {
     std::vector<Property> properties;
     if (const json::value* listed = find(object, "properties")) {
-      if (!listed->is_object()) return bad("properties", "must be an object");
+      if (!listed->is_object()) return bad_keyword("properties", "must be an object");
       for (const auto& [name, schema] : listed->get_object()) properties.push_back({std::string(name), &schema});
     }
     if (const json::value* required = find(object, "required")) {
-      if (!required->is_array()) return bad("required", "must be a list of strings");
+      if (!required->is_array()) return bad_keyword("required", "must be a list of strings");
       for (const json::value& name : required->get_array()) {
-        if (!name.is_string()) return bad("required", "must be a list of strings");
+        if (!name.is_string()) return bad_keyword("required", "must be a list of strings");
         const auto found = std::find_if(properties.begin(), properties.end(),
                                         [&](const Property& each) { return each.name == name.get_string(); });
         if (found != properties.end()) {
@@ -468,9 +381,10 @@ class Compiler {
     if (properties.empty()) return map(nfa, from, object, least.value_or(0), most, depth);
     const auto num_required = static_cast<int64_t>(
         std::count_if(properties.begin(), properties.end(), [](const auto& p) { return p.required; }));
-    if (least.value_or(0) > num_required) return unsupported("minProperties", "beside properties is not supported");
+    if (least.value_or(0) > num_required)
+      return unsupported_keyword("minProperties", "beside properties is not supported");
     if (most && *most < static_cast<int64_t>(properties.size())) {
-      return unsupported("maxProperties", "below the number of properties is not supported");
+      return unsupported_keyword("maxProperties", "below the number of properties is not supported");
     }
     Nfa own;
     ASSIGN_OR_RETURN(const int32_t end, members(own, properties, depth));
@@ -511,8 +425,8 @@ class Compiler {
                       int depth) {
     const json::value* values = find(object, "additionalProperties");
     const json::value* names = find(object, "propertyNames");
-    if (least > 1) return unsupported("minProperties", "above 1 is not supported");
-    if (least > most.value_or(kMaxCount)) return bad("minProperties", "is above maxProperties");
+    if (least > 1) return unsupported_keyword("minProperties", "above 1 is not supported");
+    if (least > most.value_or(kMaxSchemaCount)) return bad_keyword("minProperties", "is above maxProperties");
     if (values != nullptr && *values == false) {
       if (least > 0) return nfa.add_state();
       return nfa.add_text(nfa.add_call(nfa.add_text(from, "{"), kSpaceRule), "}");
