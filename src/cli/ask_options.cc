@@ -216,6 +216,9 @@ Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const Mod
   runner.progress = [bar](const LoadProgress& progress) { bar->update(progress); };
   auto loaded = Runner::create(std::move(backend), source.config, source.weights, runner);
   bar->clear();
+  if (loaded && options.gpu_memory_utilization > 0 && !(*loaded)->memory_plan().empty()) {
+    std::fprintf(stderr, "glimpse: %s\n", (*loaded)->memory_plan().c_str());
+  }
   if (loaded && !(*loaded)->cache_warning().empty()) {
     std::fprintf(stderr, "glimpse: warning: %s\n", (*loaded)->cache_warning().c_str());
   }
