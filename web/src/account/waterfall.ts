@@ -60,8 +60,12 @@ export function waterfallRows(times: PageTimes, latency: ServerLatency | null, t
     for (const span of latency.spans) {
       const row = entry(span.name);
       if (span.exclusive_ms !== undefined) row.exclusive = (row.exclusive ?? 0) + span.exclusive_ms;
-      for (const [start, duration] of detail.get(span.name) ?? [[span.start_ms, span.duration_ms] as const]) {
-        if (start < 0 && told.has(span.name)) continue;
+      const exact = detail.get(span.name);
+      // An event comes when the server gets round to it; the trace says when the work really was.
+      const early = exact?.some(([start]) => start < 0) ?? false;
+      if (early) row.bars = row.bars.filter(({ cached }) => cached);
+      for (const [start, duration] of exact ?? [[span.start_ms, span.duration_ms] as const]) {
+        if (start < 0 && told.has(span.name) && (!early || row.bars.some(({ cached }) => cached))) continue;
         row.bars.push({ start: arrival + start - times.enter, duration, cached: false });
       }
     }

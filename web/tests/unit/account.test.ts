@@ -86,6 +86,12 @@ describe('the waterfall', () => {
     expect(bars.length).toBeLessThanOrEqual(400);
     expect(bars[bars.length - 1]!.start + bars[bars.length - 1]!.duration).toBeCloseTo(1 + 4999 * 5 + 4, 6);
   });
+  test('knows from the trace when work on a picture really was', () => {
+    const trace = { traceEvents: [{ name: 'vision', ph: 'X', ts: -1_995_000, dur: 20_000, pid: 1, tid: 6 }] };
+    expect(row(waterfallRows(times(), latency, trace), 'vision').bars).toEqual([
+      { start: 1 - 1995, duration: 20, cached: false },
+    ]);
+  });
   test('what came from the prefix cache is a mark before the rest of the prompt', () => {
     const { bars, total } = row(waterfallRows(times(), { ...latency, cached_tokens: 80 }), 'prefill');
     expect(bars).toEqual([
