@@ -45,8 +45,8 @@ gpu_bench=$(program gpu_bench)
 [ -n "$gpu_bench" ] || { echo "SKIPPED: no gpu_bench in $bin"; exit 0; }
 common="--config $model --bandwidth $bandwidth --rate $rate"
 echo; echo "## bf16"
-"$gpu_bench" $common --batch 1 --batch 8 --batch 16 --batch 64 --prompt 512 --prompt 2755 --vision 1932x1092 --vision 1120x1120 |
-  tee "$out/bf16.md"
+"$gpu_bench" $common --batch 1 --batch 8 --batch 16 --batch 64 --prompt 512 --prompt 2755 --vision 1932x1092 \
+  --vision 1120x1120 --beside 1932x1092 --request 1920x1080 --upload-gb 8 | tee "$out/bf16.md"
 echo; echo "## bf16, without graphs"
 "$gpu_bench" $common --enforce-eager --batch 1 --batch 64 --prompt 512 | tee "$out/eager.md"
 for quantization in fp8 int4; do
