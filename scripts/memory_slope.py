@@ -6,7 +6,9 @@ Two patterns:
   history  the whole conversation is sent again each turn, with small pictures; when the context is full, the server has
            to say context_length_exceeded, and the conversation starts anew
 
-    glimpse serve --port 8000 &
+    glimpse serve --port 8000 --max-model-len 4096 --kv-cache-memory-bytes 1 --mm-processor-cache-gb 0 &
+
+(Prefix and vision caches grow until their memory is used; with small ones the slope shows what is not cache.)
     scripts/memory_slope.py --port 8000 --pid $! --pattern agents
 
 Only the standard library; pictures are PNG made here, a new one each turn.

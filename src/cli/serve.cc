@@ -79,6 +79,7 @@ class ServeCommand {
     StepRing steps;
     BatchingEngineOptions engine_options;
     engine_options.model_key = source.label + "|" + source.cache_key;
+    engine_options.loop.vision.max_host_bytes = static_cast<int64_t>(options_.mm_processor_cache_gb * kGiB);
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
     BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
     return serve(model, engine, steps);

@@ -40,7 +40,6 @@ constexpr Flag kFlags[] = {
     {"--async-scheduling", Takes::kNothing, "", nullptr},
     {"--no-async-scheduling", Takes::kNothing, "", nullptr},
     {"--stream-interval", Takes::kValue, "each step is streamed", "1"},
-    {"--mm-processor-cache-gb", Takes::kValue, "", nullptr},
     {"--mm-processor-cache-type", Takes::kValue, "", nullptr},
     {"--mm-encoder-tp-mode", Takes::kValue, "", nullptr},
     {"--media-io-kwargs", Takes::kValue, "it has no effect", nullptr},

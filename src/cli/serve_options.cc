@@ -178,6 +178,11 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_flag("!--lazy-vision", o.preload_vision, "Load the vision tower with the first picture only")->group(group);
   app.add_option("--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures of a request: '{\"image\":10}' or image=10")
       ->group(group);
+  app.add_option("--mm-processor-cache-gb", o.mm_processor_cache_gb,
+                 "GiB of host memory for picture embeddings that the device has no room for")
+      ->check(CLI::Range(0.0, 4096.0))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--mm-processor-kwargs", o.mm_processor_kwargs, "'{\"max_pixels\":5000000}', also min_pixels")
       ->group(group);
   app.add_option("--chat-template", o.chat_template, "File with another template")->group(group);
@@ -295,6 +300,7 @@ Status complete(ServeOptions& o) {
 
 Result<ApiModelOptions> resolve_api(const ServeOptions& o, int32_t max_model_len, ModelSource& source) {
   ApiModelOptions api{.served_names = o.served_names, .max_model_len = max_model_len};
+  api.max_images = 999;  // vLLM's default; the context bounds them as well
   if (api.served_names.empty()) {
     api.served_names = {o.model.model.empty() ? "glimpse-mini" : o.model.model};
   }

@@ -25,6 +25,7 @@ struct ServeOptions {
   std::string api_key_file;
   std::vector<std::string> limit_mm_per_prompt;  // '{"image":10}' or image=10
   std::string mm_processor_kwargs;
+  double mm_processor_cache_gb = 0.5;  // picture embeddings in host memory, beside those on the device
   std::string chat_template;
   std::string content_format = "auto";
   std::string default_template_kwargs;
