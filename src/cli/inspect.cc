@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "cli/commands.h"
 #include "bundle/embedded_model.h"
+#include "cli/commands.h"
 #include "weights/hub.h"
 
 namespace glimpse {
