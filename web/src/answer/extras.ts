@@ -28,6 +28,6 @@ async function highlight(pre: HTMLElement): Promise<void> {
   const code = pre.querySelector('code');
   if (!code) return;
   highlighter ??= import('./highlight');
-  const colored = (await highlighter).colored(code.textContent ?? '', pre.dataset['language'] ?? '');
+  const colored = await (await highlighter).colored(code.textContent ?? '', pre.dataset['language'] ?? '');
   if (colored) code.replaceChildren(colored);
 }

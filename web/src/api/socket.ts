@@ -20,7 +20,7 @@ export interface SocketOptions {
   onState: (state: SocketState) => void;
 }
 
-const SLICE_BYTES = 64 * 1024;
+const SLICE_BYTES = 256 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024; // more than this in the browser's buffer, and cancelling would come too late
 const PROGRESS_MS = 30;
 const RETRY_MS = [250, 500, 1000, 2000, 4000];

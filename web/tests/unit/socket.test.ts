@@ -161,14 +161,14 @@ describe('a picture', () => {
     const socket = connected();
     latest().open();
     const p = watcher();
-    socket.sendPicture(picture('p', 150_000), p);
+    socket.sendPicture(picture('p', 600_000), p);
     await vi.advanceTimersByTimeAsync(0);
     expect(latest().messages().filter(({ type }) => type === 'image')).toEqual([
-      { type: 'image', id: 'p', size: 150_000, filename: 'p.png' },
+      { type: 'image', id: 'p', size: 600_000, filename: 'p.png' },
     ]);
-    expect(latest().bytes().map(({ length }) => length)).toEqual([65536, 65536, 150_000 - 2 * 65536]);
+    expect(latest().bytes().map(({ length }) => length)).toEqual([262_144, 262_144, 600_000 - 2 * 262_144]);
     expect(p.sent).toHaveBeenCalledOnce();
-    expect(p.progress).toHaveBeenLastCalledWith(150_000);
+    expect(p.progress).toHaveBeenLastCalledWith(600_000);
   });
 
   test('waits while the browser has much to send, goes on later, and tells how far it is', async () => {
@@ -192,11 +192,11 @@ describe('a picture', () => {
   test('two pictures go one after the other: frames belong to the one announced last', async () => {
     const socket = connected();
     latest().open();
-    socket.sendPicture(picture('p', 70_000), watcher());
+    socket.sendPicture(picture('p', 300_000), watcher());
     socket.sendPicture(picture('q', 10), watcher());
     await vi.advanceTimersByTimeAsync(0);
     const order = latest().sent.flatMap((data): (number | string)[] => (typeof data !== 'string' ? [data.length] : data.includes('"image"') ? ['image'] : []));
-    expect(order).toEqual(['image', 65536, 70_000 - 65536, 'image', 10]);
+    expect(order).toEqual(['image', 262_144, 300_000 - 262_144, 'image', 10]);
   });
 
   test('that the server cannot read has failed; one without a connection too', async () => {
