@@ -21,9 +21,10 @@ struct OutputParserOptions {
 };
 
 // Feed text in pieces of any size, cut anywhere, even inside a tag or a character: the pieces given back, joined, are
-// the same. A "<think>" opens the reasoning only before any answer; white space before it is dropped, and so is a "</think>" there. Newlines around
-// the reasoning and before the answer are dropped (not with split_reasoning off). What looks like the beginning of a
-// tag is held back until it is clear (at most 18 bytes), newlines at the end of the reasoning too.
+// the same. A "<think>" opens the reasoning only before any answer; white space before it is dropped, and so is a
+// "</think>" there. Newlines around the reasoning and before the answer are dropped (not with split_reasoning off).
+// What looks like the beginning of a tag is held back until it is clear (at most 18 bytes), newlines at the end of the
+// reasoning too.
 class OutputParser {
  public:
   explicit OutputParser(const OutputParserOptions& options);

@@ -340,7 +340,8 @@ std::string QuantizedSource::summary() const {
   for (const QuantizedLayout& layer : layers_) ++counts[layout_name(layer)];
   std::string text;
   for (const auto& [name, count] : counts) {
-    text += (text.empty() ? "" : "; ") + std::to_string(count) + (count == 1 ? " linear layer of " : " linear layers of ") + name;
+    text += (text.empty() ? "" : "; ") + std::to_string(count) +
+            (count == 1 ? " linear layer of " : " linear layers of ") + name;
   }
   return (text.empty() ? "no quantised layer" : text) + ", " + quant_method_name(method_);
 }

@@ -9,13 +9,14 @@
 //   wgmma    sm_90, bfloat16, head_dim 128: varlen and paged prefill           attention_wgmma.cu
 //   decode   sm_80 and up, bfloat16, head_dim 64 or 128: few queries, split    attention_decode.cu
 //   mma      sm_80 and up, bfloat16, head_dim a multiple of 8                  attention_mma.cu
-// A paged step of several sequences with more tokens than sequences runs two: `decode` takes the sequences with up to 32
-// queries, the other kernel the rest, each looking at cu_seqlens as it runs.
+// A paged step of several sequences with more tokens than sequences runs two: `decode` takes the sequences with up to
+// 32 queries, the other kernel the rest, each looking at cu_seqlens as it runs.
 //
-// With `pdl` a kernel is launched early (programmatic dependent launch), and each lets the next one be. They wait for the
-// one before them with griddepcontrol.wait before they touch memory, with one exception: `decode` first reads counts,
-// lengths, block tables, and keys and values of tokens before a sequence's queries. All of these have to be written in
-// an earlier step or by a copy, not by a kernel of the same step (the keys and values of the queries' own tokens may be).
+// With `pdl` a kernel is launched early (programmatic dependent launch), and each lets the next one be. They wait for
+// the one before them with griddepcontrol.wait before they touch memory, with one exception: `decode` first reads
+// counts, lengths, block tables, and keys and values of tokens before a sequence's queries. All of these have to be
+// written in an earlier step or by a copy, not by a kernel of the same step (the keys and values of the queries' own
+// tokens may be).
 //
 // Truth: kernels/reference/attention.cc. Tolerance: docs/numerics.md, "Attention".
 
