@@ -55,7 +55,7 @@ Stored int4_weight(int64_t rows, int64_t cols, int64_t group, bool zero_points, 
     values->push_back(static_cast<uint8_t>(std::clamp(std::nearbyint(x * 4 + 8), 0.0f, 15.0f)));
   for (int64_t i = 0; i < rows * groups; ++i) {
     scales->push_back(to_float(to_f16(0.002f + 0.0001f * static_cast<float>(i % 37))));
-    zeros->push_back(zero_points ? static_cast<uint8_t>(i * 7 % 16) : 8);
+    zeros->push_back(static_cast<uint8_t>(zero_points ? i * 7 % 16 : 8));
   }
   for (int64_t i = 0; i < rows * cols; ++i) {
     const auto g = static_cast<size_t>(i / cols * groups + i % cols / group);
