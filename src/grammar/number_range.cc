@@ -48,7 +48,7 @@ void add_same_length(Nfa& nfa, int32_t from, const std::string& low, const std::
 void add_magnitudes(Nfa& nfa, int32_t from, int64_t low, int64_t high, int32_t to) {
   int64_t least = 0;
   int64_t most = 9;
-  for (int digits = 1; digits <= 18; ++digits) {
+  for (int digits = 1;; ++digits) {
     const int64_t begin = std::max(low, least);
     const int64_t end = std::min(high, most);
     if (begin <= end) {
@@ -56,6 +56,7 @@ void add_magnitudes(Nfa& nfa, int32_t from, int64_t low, int64_t high, int32_t t
       nfa.add_free(from, start);
       add_same_length(nfa, start, std::to_string(begin), std::to_string(end), to);
     }
+    if (digits == 18) break;  // ten times that does not fit
     least = most + 1;
     most = most * 10 + 9;
   }
