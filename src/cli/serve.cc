@@ -8,7 +8,6 @@
 #include "cli/serve_options.h"
 #include "engine/batching_engine.h"
 #include "engine/device_step_runner.h"
-#include "engine/host_step_runner.h"
 #include "kernels/ops.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -72,7 +71,7 @@ class ServeCommand {
     options_.model.num_image_rows = 2 * int64_t{max_model_len};
     log_info("loading {}", source.label);
     ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
-    ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner));
+    ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner, clock_));
     RETURN_IF_ERROR(warm_up(*step_runner, options_.preload_vision));
     model.vocabulary();  // made once, so that the first answer under a schema is as fast as the second
     print_plan(*runner, static_cast<double>(clock_.now_ns() - start_ns) / 1e9);
@@ -87,15 +86,6 @@ class ServeCommand {
   }
 
  private:
-  // Steps of a device that draws tokens itself overlap with the host's work.
-  Result<std::unique_ptr<StepRunner>> make_step_runner(Runner& runner) const {
-    if (runner.backend().ops().sample == nullptr) {
-      return std::unique_ptr<StepRunner>(std::make_unique<HostStepRunner>(runner, clock_));
-    }
-    ASSIGN_OR_RETURN(auto device, DeviceStepRunner::create(runner, clock_));
-    return std::unique_ptr<StepRunner>(std::move(device));
-  }
-
   void print_plan(const Runner& runner, double seconds) const {
     const double kv = static_cast<double>(runner.num_blocks()) * static_cast<double>(runner.block_bytes()) / kGiB;
     const double images =

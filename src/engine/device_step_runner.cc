@@ -45,8 +45,8 @@ std::optional<SampleSlot> device_slot(const SlotSpec& spec, int32_t vocab) {
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceStepRunner>> DeviceStepRunner::create(Runner& runner, const Clock& clock) {
-  auto made = std::unique_ptr<DeviceStepRunner>(new DeviceStepRunner(runner, clock));
+Result<std::unique_ptr<DeviceStepRunner>> DeviceStepRunner::create(Runner& runner) {
+  auto made = std::unique_ptr<DeviceStepRunner>(new DeviceStepRunner(runner));
   RETURN_IF_ERROR(made->build());
   return made;
 }
@@ -229,7 +229,7 @@ Result<std::unique_ptr<StepRunner>> make_step_runner(Runner& runner, const Clock
   if (runner.backend().ops().sample == nullptr) {
     return std::unique_ptr<StepRunner>(std::make_unique<HostStepRunner>(runner, clock));
   }
-  ASSIGN_OR_RETURN(auto made, DeviceStepRunner::create(runner, clock));
+  ASSIGN_OR_RETURN(auto made, DeviceStepRunner::create(runner));
   return std::unique_ptr<StepRunner>(std::move(made));
 }
 

@@ -18,8 +18,8 @@ namespace glimpse {
 
 class DeviceStepRunner final : public StepRunner {
  public:
-  // `runner`, whose back end has the op `sample`, and `clock` outlive it. Errors: kResource.
-  static Result<std::unique_ptr<DeviceStepRunner>> create(Runner& runner, const Clock& clock);
+  // `runner`, whose back end has the op `sample`, outlives it. Errors: kResource.
+  static Result<std::unique_ptr<DeviceStepRunner>> create(Runner& runner);
   ~DeviceStepRunner() override;
 
   const StepRunnerInfo& info() const override { return info_; }
@@ -56,12 +56,11 @@ class DeviceStepRunner final : public StepRunner {
     std::unique_ptr<Event> event;      // logits, ids and copies are there
   };
 
-  DeviceStepRunner(Runner& runner, const Clock& clock) : runner_(runner), clock_(clock) {}
+  explicit DeviceStepRunner(Runner& runner) : runner_(runner) {}
   Status build();
   void finish(Pending& pending);
 
   Runner& runner_;
-  const Clock& clock_;
   StepRunnerInfo info_;
   std::mutex vision_mutex_;  // held while the tower is loaded
   std::vector<Slot> slots_;
