@@ -96,7 +96,8 @@ class AskCommand {
         open_model(options_.model.model, options_.model.load_format == "dummy" ? LoadFormat::kDummy : LoadFormat::kAuto,
                    question.prompt_ids ? TokenizerUse::kOptional : TokenizerUse::kRequired));
     ASSIGN_OR_RETURN(question.sampling, resolve_sampling(options_, source.generation));
-    ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
+    ASSIGN_OR_RETURN(auto backend, make_backend(options_.model));
+    ASSIGN_OR_RETURN(const auto runner, load_runner(std::move(backend), source, options_.model));
     Asker asker(source, *runner, clock_);
     load_ms_ = static_cast<double>(clock_.now_ns() - start) / 1e6;
     if (!options_.batch.empty()) return run_batch(asker, source, question);

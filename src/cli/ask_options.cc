@@ -188,8 +188,8 @@ int32_t context_length(const ModelOptions& options, const ModelSource& source) {
   return std::min(static_cast<int32_t>(source.config.text.max_position_embeddings), kDefaultMaxModelLen);
 }
 
-Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options) {
-  ASSIGN_OR_RETURN(auto backend, make_backend(options));
+Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, const ModelSource& source,
+                                            const ModelOptions& options) {
   const auto bar = std::make_shared<ProgressBar>();  // the vision tower is loaded later, with the first picture
   RunnerOptions runner;
   runner.dtype = options.dtype == "float32"    ? DType::kF32

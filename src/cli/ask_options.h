@@ -63,7 +63,8 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options);
 // Tokens of a sequence's context: what the options say, else the checkpoint's, at most 8192.
 int32_t context_length(const ModelOptions& options, const ModelSource& source);
 
-// Packs the weights, with a progress bar. Errors: the checkpoint's and the machine's.
-Result<std::unique_ptr<Runner>> load_runner(const ModelSource& source, const ModelOptions& options);
+// Packs the weights for `backend`, with a progress bar. Errors: the checkpoint's and the machine's.
+Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, const ModelSource& source,
+                                            const ModelOptions& options);
 
 }  // namespace glimpse

@@ -8,7 +8,7 @@
 #include "cli/serve_options.h"
 #include "engine/batching_engine.h"
 #include "engine/device_step_runner.h"
-#include "kernels/ops.h"
+#include "kernels/backend.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/traces.h"
@@ -31,10 +31,6 @@ int64_t plan_kv_tokens(const ServeOptions& options, const TextConfig& text, int3
   const int64_t budget = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes : available_memory() / 3;
   const int64_t wanted = int64_t{options.max_num_seqs} * max_model_len;
   return std::clamp(budget / token_bytes, int64_t{max_model_len}, std::max(wanted, int64_t{max_model_len}));
-}
-
-bool has_gpu() {
-  return make_cuda_backend({}).has_value();
 }
 
 class ServeCommand {
@@ -61,8 +57,8 @@ class ServeCommand {
     const ApiModel model(source, std::move(api));
 
     options_.model.max_num_seqs = options_.max_num_seqs;
-    const bool on_gpu = options_.model.device == "cuda" || (options_.model.device == "auto" && has_gpu());
-    if (on_gpu && options_.kv_cache_memory_bytes == 0) {
+    ASSIGN_OR_RETURN(auto backend, make_backend(options_.model));
+    if (!backend->shares_host_memory() && options_.kv_cache_memory_bytes == 0) {
       if (options_.model.gpu_memory_utilization == 0) options_.model.gpu_memory_utilization = 0.9;  // as vLLM
     } else {
       options_.model.num_kv_tokens =
@@ -70,7 +66,7 @@ class ServeCommand {
     }
     options_.model.num_image_rows = 2 * int64_t{max_model_len};
     log_info("loading {}", source.label);
-    ASSIGN_OR_RETURN(const auto runner, load_runner(source, options_.model));
+    ASSIGN_OR_RETURN(const auto runner, load_runner(std::move(backend), source, options_.model));
     ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner, clock_));
     RETURN_IF_ERROR(warm_up(*step_runner, options_.preload_vision));
     model.vocabulary();  // made once, so that the first answer under a schema is as fast as the second
