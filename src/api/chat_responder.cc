@@ -31,10 +31,10 @@ std::string final_text(const ChatRequest& request) {
   return content != nullptr && content->is_string() ? std::string(content->get_string()) : std::string();
 }
 
-// 24 hex digits that differ between all calls of all responses, as far as response ids do (FNV-1a, then SplitMix64).
-std::string call_id(std::string_view response_id, int choice, int index) {
+// 24 hex digits that differ between all calls of all responses, as far as seeds do (FNV-1a, then SplitMix64).
+std::string call_id(std::string_view seed, int choice, int index) {
   uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : response_id) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  for (const char c : seed) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   hash += static_cast<uint64_t>(choice) << 32 | static_cast<uint64_t>(index);
   static constexpr char kHex[] = "0123456789abcdef";
   std::string id = "call_";
@@ -124,7 +124,8 @@ void ChatResponder::take_text(ChatChoice& choice, std::string_view text, bool is
   for (const ToolCallDelta& delta : choice.new_text.calls) {
     if (static_cast<size_t>(delta.index) < choice.calls.size()) continue;
     const auto at = static_cast<int>(&choice - choices_.data());
-    choice.calls.push_back({call_id(identity_.id, at, delta.index), delta.name, {}});
+    choice.calls.push_back(
+        {call_id(identity_.call_seed.empty() ? identity_.id : identity_.call_seed, at, delta.index), delta.name, {}});
   }
   if (request_.generation.stream) return;
   choice.content += choice.new_text.content;

@@ -179,6 +179,7 @@ void append_latency(const ResponseEnd& end, const Responder::Usage& usage, std::
   latency["cached_tokens"] = usage.cached_tokens;
   latency["image_tokens"] = usage.image_tokens;
   latency["image_cache_hits"] = end.image_cache_hits;
+  latency["answer_cache_hits"] = end.answer_cache_hits;
   latency["completion_tokens"] = usage.completion_tokens;
   out += ",\"latency\":";
   out += to_text(latency);

@@ -190,10 +190,14 @@ ApiResult<EngineRequest> engine_request(const GenerationFields& fields, const st
     }
     MaskOptions options = mask;
     options.stop_ids = request.stop_token_ids;
+    request.mask_key = constraint->key() + (mask.starts_in_reasoning ? "|reasons" : "") +
+                       (mask.may_think ? "|may think" : "") + (mask.leading_newlines ? "|newlines" : "");
     request.token_mask = make_mask(model.vocabulary(), *std::move(grammar), std::move(options));
   } else if (!fields.allowed_token_ids.empty()) {
     request.token_mask =
         make_fixed_mask(static_cast<size_t>(model.vocab_size()), fields.allowed_token_ids, request.stop_token_ids);
+    request.mask_key = "ids";
+    for (const int32_t id : fields.allowed_token_ids) request.mask_key += "," + std::to_string(id);
   }
   return request;
 }

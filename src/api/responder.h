@@ -21,6 +21,7 @@ namespace glimpse {
 struct ResponseEnd {
   const LatencyAccount* account = nullptr;  // finished; null: no "latency" and "timings"
   int32_t image_cache_hits = 0;             // pictures that the vision cache had
+  int32_t answer_cache_hits = 0;            // choices that the answer cache had
 };
 
 class Responder {
@@ -29,6 +30,7 @@ class Responder {
     std::string id;         // "chatcmpl-…", "cmpl-…"
     int64_t created_s = 0;  // Unix time
     std::string fingerprint;
+    std::string call_seed{};  // tool calls are numbered from this; empty: from the id
   };
 
   // Everything is copied but `model`, which outlives this. `built` is in the order of the prompts (one for chat).

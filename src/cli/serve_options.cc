@@ -116,7 +116,14 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str()
       ->group(group);
   app.add_flag("!--no-prefill-follow-ups", o.server.prefill_follow_ups,
-               "Do not compute what a following turn will share");
+               "Do not compute what a following turn will share")
+      ->group(group);
+  app.add_option("--answer-cache-bytes", o.answer_cache_bytes,
+                 "Memory for answers of greedy and seeded requests: the same request gets the same message again "
+                 "without the model; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--log-format", o.log_format, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()
@@ -293,6 +300,7 @@ Status complete(ServeOptions& o) {
   s.drain_timeout_ms = static_cast<int64_t>(o.drain_timeout_s * 1e3);
   s.request_timeout_ms = static_cast<int64_t>(o.request_timeout_s * 1e3);
   s.log_requests = o.access_log;
+  s.answer_cache_bytes = static_cast<size_t>(o.answer_cache_bytes);
 
   if (o.refusals.empty()) return {};
   return Error{ErrorCode::kUnsupported, o.refusals.front()};

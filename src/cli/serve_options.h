@@ -31,6 +31,7 @@ struct ServeOptions {
   std::string default_template_kwargs;
   std::string generation_config = "auto";
   std::string reasoning_format = "auto";
+  int64_t answer_cache_bytes = 0;
   std::vector<std::string> allowed_origins;
   std::vector<std::string> allowed_domains;
   double file_store_mib = 512;

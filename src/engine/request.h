@@ -87,6 +87,7 @@ struct EngineRequest {
   SamplingParams sampling;
   std::vector<int32_t> stop_token_ids;    // end the answer: the checkpoint's and the request's; empty: none
   std::shared_ptr<TokenMask> token_mask;  // constrained decoding; null: every token is allowed
+  std::string mask_key;                   // equal for masks that allow the same; empty: none, or nobody can tell
   // Tokens of the answer at most. 0: compute the prompt's KV into the prefix cache and finish (kLength): a draft.
   int32_t max_tokens = 0;
   Priority priority = Priority::kInteractive;

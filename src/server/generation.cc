@@ -67,10 +67,16 @@ void Generation::on_event(int index, EngineEvent event) {
   }
   if (event.finish && finish_.empty()) finish_ = finish_reason_name(*event.finish);
   out_.clear();
+  Recording* recording = i < recordings_.size() && recordings_[i].key ? &recordings_[i] : nullptr;
+  if (recording != nullptr) recording->answer.append(event, with_logprobs_);
   const Responder::Progress progress = responder_->push(index, event, out_);
+  if (progress.cancel && (finish_.empty() || finish_ == "cancelled")) finish_ = "stop";
   if (progress.cancel && i < engine_ids_.size() && engine_ids_[i] != 0) {
     engine_.cancel(std::exchange(engine_ids_[i], 0));
-    if (finish_.empty() || finish_ == "cancelled") finish_ = "stop";
+  }
+  if (recording != nullptr && progress.choice_done) {
+    if (responder_->failure() == nullptr) answers_->add(*recording->key, std::move(recording->answer));
+    *recording = {};
   }
   if (sink_ != nullptr && !out_.empty()) {
     last_write_ns_ = begin_ns;
@@ -102,8 +108,10 @@ struct GenerationService::Work {
   std::optional<CompletionRequest> completion;
   std::vector<PreparedPicture> pictures;
   std::vector<GridThw> grids;
-  std::vector<BuiltPrompt> built;              // one for chat, one for each prompt of a completion
-  std::vector<EngineRequest> engine_requests;  // choice by choice
+  std::vector<BuiltPrompt> built;                        // one for chat, one for each prompt of a completion
+  std::vector<EngineRequest> engine_requests;            // choice by choice
+  std::vector<std::optional<Sha256Digest>> answer_keys;  // the same; empty without an answer cache
+  std::vector<std::pair<int, EngineEvent>> cached;       // choices that need no engine
   std::unique_ptr<Responder> responder;
 
   const GenerationFields& fields() const { return chat ? chat->generation : completion->generation; }
@@ -121,6 +129,7 @@ GenerationService::GenerationService(asio::io_context& io, const ServerOptions& 
       pool_(pool),
       metrics_(metrics),
       traces_(traces),
+      answers_(options.answer_cache_bytes),
       inbox_(std::make_shared<EventInbox>(io)) {}
 
 double GenerationService::estimate_wait_s() const {
@@ -159,6 +168,7 @@ Task<std::optional<HttpResponse>> GenerationService::run(std::shared_ptr<Generat
     sink.begin(job->account);
     job->sink_ = &sink;
   }
+  for (auto& [choice, event] : work->cached) job->on_event(choice, std::move(event));
   co_await job->wait(options_.ping_interval_ms);
   job->sink_ = nullptr;
   if (job->is_cancelled() || job->stream_broken_) {
@@ -184,7 +194,10 @@ Task<std::optional<HttpResponse>> GenerationService::run(std::shared_ptr<Generat
   }
   int32_t hits = 0;
   for (const PreparedPicture& picture : work->pictures) hits += picture.cache_hit ? 1 : 0;
-  job->responder_->finish({.account = &job->account, .image_cache_hits = hits}, out);
+  job->responder_->finish({.account = &job->account,
+                           .image_cache_hits = hits,
+                           .answer_cache_hits = static_cast<int32_t>(work->cached.size())},
+                          out);
   if (stream) {
     sink.write(out);
   } else {
@@ -262,6 +275,9 @@ ApiStatus GenerationService::build(Generation& job, Work& work) const {
       ASSIGN_OR_RETURN(EngineRequest request, make_engine_request(*work.chat, work.built[0], choice, model_));
       work.engine_requests.push_back(std::move(request));
     }
+    make_answer_keys(job, work);
+    // The same message again names its calls alike.
+    if (!work.answer_keys.empty() && work.answer_keys[0]) identity.call_seed = to_hex(*work.answer_keys[0]);
     work.responder = Responder::chat(*work.chat, work.built[0], model_, std::move(identity));
     return kApiOk;
   }
@@ -273,16 +289,39 @@ ApiStatus GenerationService::build(Generation& job, Work& work) const {
       work.engine_requests.push_back(std::move(request));
     }
   }
+  make_answer_keys(job, work);
   work.responder = Responder::completion(*work.completion, work.built, model_, std::move(identity));
   return kApiOk;
+}
+
+void GenerationService::make_answer_keys(const Generation& job, Work& work) const {
+  if (!answers_.enabled()) return;
+  std::vector<ImageKey> images;
+  for (const PreparedPicture& picture : work.pictures) images.push_back(picture.image->key());
+  // What is skipped decides where a stop string is found, and so where the engine was stopped.
+  const std::string salt =
+      salt_of(job.input.owner, work.fields().cache_salt) + (work.fields().skip_special_tokens ? "|" : "|special");
+  for (const EngineRequest& request : work.engine_requests) {
+    work.answer_keys.push_back(AnswerCache::key_of(request, images, salt));
+  }
 }
 
 std::optional<ApiError> GenerationService::submit(const std::shared_ptr<Generation>& job, Work& work) {
   job->responder_ = std::move(work.responder);
   job->engine_ids_.assign(work.engine_requests.size(), 0);
   job->last_token_ns_.assign(work.engine_requests.size(), 0);
+  job->answers_ = &answers_;
+  job->recordings_.resize(work.answer_keys.size());
+  job->with_logprobs_ = work.fields().sampling.logprobs >= 0;
   for (size_t i = 0; i < work.engine_requests.size(); ++i) {
     EngineRequest& request = work.engine_requests[i];
+    if (i < work.answer_keys.size() && work.answer_keys[i]) {
+      if (const auto known = answers_.find(*work.answer_keys[i])) {
+        work.cached.emplace_back(static_cast<int>(i), known->event(request.prompt.num_tokens()));
+        continue;
+      }
+      job->recordings_[i].key = work.answer_keys[i];
+    }
     request.id = job->id;
     for (const PreparedPicture& picture : work.pictures) request.images.push_back(picture.image);
     request.cache_salt = salt_of(job->input.owner, work.fields().cache_salt);

@@ -12,6 +12,7 @@
 #include "api/responder.h"
 #include "base/clock.h"
 #include "engine/engine.h"
+#include "server/answer_cache.h"
 #include "server/event_inbox.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
@@ -78,6 +79,14 @@ class Generation final : public EventTarget, public std::enable_shared_from_this
   int64_t first_token_ns_ = 0;
   int64_t last_write_ns_ = 0;
   int32_t num_cached_tokens_ = 0;
+  // By choice; empty without an answer cache. What is gathered for it as it comes.
+  struct Recording {
+    std::optional<Sha256Digest> key;  // none: drawn anew each time, or kept already
+    CachedAnswer answer;
+  };
+  std::vector<Recording> recordings_;
+  AnswerCache* answers_ = nullptr;
+  bool with_logprobs_ = false;
   std::string finish_;  // the first choice's reason, for the metrics
   std::string out_;     // reused from event to event
   asio::steady_timer wake_;
@@ -110,12 +119,15 @@ class GenerationService {
   // Seconds until there should be room in the queue, from how long requests took lately.
   double estimate_wait_s() const;
 
+  AnswerCache::Stats answer_cache() const { return answers_.stats(); }
+
  private:
   struct Work;
 
   Task<std::optional<ApiError>> prepare(Generation& job, Work& work);
   ApiStatus parse(Generation& job, Work& work) const;
   ApiStatus build(Generation& job, Work& work) const;
+  void make_answer_keys(const Generation& job, Work& work) const;
   std::optional<ApiError> submit(const std::shared_ptr<Generation>& job, Work& work);
   void record_end(Generation& job, const Work& work);
   Task<void> prefill_follow_up(std::shared_ptr<Work> work, std::string answer, std::string owner);
@@ -130,6 +142,7 @@ class GenerationService {
   WorkPool& pool_;
   Metrics& metrics_;
   Traces& traces_;
+  AnswerCache answers_;
   std::shared_ptr<EventInbox> inbox_;
   size_t num_active_ = 0;
   double recent_request_s_ = 1;

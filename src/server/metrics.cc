@@ -236,6 +236,10 @@ std::string Metrics::text(const Gauges& gauges) {
   follow("glimpse:images_prepared_total", "Pictures decoded and resized", gauges.pictures_prepared);
   follow("glimpse:images_reused_total", "Pictures that needed neither", gauges.picture_hits);
   follow("glimpse:trace_steps_lost_total", "Steps that traces and histograms missed", gauges.steps_lost);
+  follow("glimpse:answer_cache_queries_total", "Answers looked up in the answer cache", gauges.answers.queries);
+  follow("glimpse:answer_cache_hits_total", "Answers found", gauges.answers.hits);
+  m.gauge("glimpse:answer_cache_bytes", "Memory of the answers kept", static_cast<double>(gauges.answers.bytes));
+  m.gauge("glimpse:answer_cache_entries", "Answers kept", static_cast<double>(gauges.answers.count));
   m.gauge("glimpse:image_rows", "Capacity of the vision cache in tokens", static_cast<double>(e.image_rows));
   m.gauge("glimpse:image_rows_used", "Of those in use", static_cast<double>(e.image_rows_used));
   m.gauge("glimpse:image_host_bytes", "Embeddings kept in host memory", static_cast<double>(e.image_host_bytes));

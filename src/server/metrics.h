@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/latency.h"
 #include "engine/engine.h"
+#include "server/answer_cache.h"
 
 namespace glimpse {
 
@@ -50,6 +51,7 @@ class Metrics {
     int64_t pictures_prepared = 0;
     int64_t picture_hits = 0;
     int64_t steps_lost = 0;
+    AnswerCache::Stats answers;
     bool draining = false;
   };
   // Prometheus text format 0.0.4.

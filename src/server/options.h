@@ -60,6 +60,7 @@ struct ServerOptions {
   FileLimits files;
   size_t max_drafts_per_owner = 4;
   bool prefill_follow_ups = true;  // after an answer, the text a follow-up will share
+  size_t answer_cache_bytes = 0;   // answers of greedy and seeded requests that are kept; 0: none
   size_t trace_count = 256;        // requests whose traces are kept
   bool log_requests = true;
   std::string version = "0";

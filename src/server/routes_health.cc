@@ -59,6 +59,7 @@ void add_health_routes(Service& service) {
                                           .pictures_prepared = service.preparation.counters().prepared,
                                           .picture_hits = service.preparation.counters().hits,
                                           .steps_lost = service.steps == nullptr ? 0 : service.steps->lost(),
+                                          .answers = service.generations.answer_cache(),
                                           .draining = service.http.draining()});
     return response;
   });
