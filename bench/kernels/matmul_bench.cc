@@ -1,8 +1,9 @@
 // Products on packed weights: rates of tall products beside oneDNN in turns, decode products as a share of the read
 // bandwidth measured right before and after, the small shapes of glimpse-mini, and packing.
 //
-//   matmul_bench [--busy] [peak] [tall] [decode] [mini] [pack]      all of them without names
+//   matmul_bench [--busy] [--isa avx2|avx512|avx512bf16] [peak] [tall] [decode] [mini] [pack]    all without names
 //
+// --isa: not the best of this processor.
 // --busy: one thread and its processor time, for a machine that others use too (run with OMP_NUM_THREADS=1).
 
 #include <immintrin.h>
@@ -22,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/pack.h"
 #ifdef GLIMPSE_ONEDNN
@@ -33,6 +35,8 @@ namespace {
 
 // Wall time, or (for a busy machine, with one thread) the calling thread's processor time.
 bool use_cpu_time = false;  // NOLINT: a command-line flag
+
+int isa = detect_isa();  // NOLINT: a command-line flag
 
 double now() {
   timespec time{};
@@ -73,6 +77,31 @@ template <bool kInt8>
       }
     }
   }
+}
+
+// The same of tile products: four sums, 16 x 16 x 64 bytes of multiply-adds each.
+template <bool kInt8>
+[[gnu::target("avx512f")]] void tile_peak_loop(int64_t steps) {
+  struct alignas(64) Config {
+    uint8_t bytes[64] = {1};  // palette 1; from byte 16 on the tiles' row bytes (16 bit), from 48 on their rows
+  } config;
+  for (int t = 0; t < 8; ++t) {
+    config.bytes[16 + 2 * t] = 64;
+    config.bytes[48 + t] = 16;
+  }
+  asm volatile("ldtilecfg %0" : : "m"(config) : "memory");
+  for (int64_t i = 0; i < steps; ++i) {
+    if constexpr (kInt8) {
+      asm volatile(
+          "tdpbssd %tmm6, %tmm4, %tmm0\n tdpbssd %tmm7, %tmm4, %tmm1\n"
+          "tdpbssd %tmm6, %tmm5, %tmm2\n tdpbssd %tmm7, %tmm5, %tmm3");
+    } else {
+      asm volatile(
+          "tdpbf16ps %tmm6, %tmm4, %tmm0\n tdpbf16ps %tmm7, %tmm4, %tmm1\n"
+          "tdpbf16ps %tmm6, %tmm5, %tmm2\n tdpbf16ps %tmm7, %tmm5, %tmm3");
+    }
+  }
+  asm volatile("tilerelease");
 }
 
 // Memory of many layers, more than any cache.
@@ -125,7 +154,11 @@ double read_bandwidth(Pool& pool, const Memory& memory) {
 struct Bench {
   int num_threads = use_cpu_time ? 1 : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   Pool pool{num_threads};
-  Context context{.pool = pool, .isa = CpuIsa::kAvx512Bf16};
+  std::vector<std::byte> workspace = std::vector<std::byte>((size_t{64} << 20) + 64);
+  Context context{.pool = pool,
+                  .isa = static_cast<CpuIsa>(isa),
+                  .workspace = workspace.data() + (64 - reinterpret_cast<uintptr_t>(workspace.data()) % 64),
+                  .workspace_bytes = workspace.size() - 64};
 
   std::unique_ptr<PackedLinear> pack(int64_t n, int64_t k, WeightFormat format,
                                      LinearConsumer consumer = LinearConsumer::kPlain, int32_t group = 128) {
@@ -167,16 +200,19 @@ struct Rows {
 };
 
 void bench_peak(Bench& bench) {
-  const int64_t kSteps = use_cpu_time ? 200'000 : 20'000'000;
+  const int64_t kSteps = use_cpu_time ? 200'000 : 5'000'000;
   const auto rate = [&](auto loop, double ops) {
     std::vector<double> rates;
     for (int i = 0; i < (use_cpu_time ? 200 : 3); ++i) {
       rates.push_back(seconds_of([&] { bench.pool.run([&](int) { loop(kSteps); }); }));
     }
-    return ops * 24 * static_cast<double>(kSteps) * bench.num_threads / typical(rates) / 1e9;
+    return ops * static_cast<double>(kSteps) * bench.num_threads / typical(rates) / 1e9;
   };
-  std::printf("peak, %d threads: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", bench.num_threads, rate(peak_loop<false>, 64),
-              rate(peak_loop<true>, 128));
+  std::printf("peak, %d threads: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", bench.num_threads,
+              rate(peak_loop<false>, 24 * 64), rate(peak_loop<true>, 24 * 128));
+  if (bench.context.isa != CpuIsa::kAmx) return;
+  std::printf("peak of tiles: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", rate(tile_peak_loop<false>, 4 * 16384),
+              rate(tile_peak_loop<true>, 4 * 32768));
 }
 
 const char* name_of(WeightFormat format) {
@@ -374,6 +410,12 @@ void bench_pack(Bench& bench) {
 int main(int argc, char** argv) {
   std::vector<std::string> names(argv + 1, argv + argc);
   glimpse::cpu::use_cpu_time = std::erase(names, "--busy") > 0;
+  if (const auto flag = std::ranges::find(names, "--isa"); flag != names.end() && flag + 1 != names.end()) {
+    for (int i = 0; i <= glimpse::cpu::detect_isa(); ++i) {
+      if (flag[1] == glimpse::cpu::isa_name(static_cast<glimpse::CpuIsa>(i))) glimpse::cpu::isa = i;
+    }
+    names.erase(flag, flag + 2);
+  }
   glimpse::cpu::Bench bench;
   const auto wanted = [&](const char* name) { return names.empty() || std::ranges::find(names, name) != names.end(); };
   if (wanted("peak")) bench_peak(bench);

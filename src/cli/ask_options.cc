@@ -24,6 +24,7 @@ int isa_of(const std::string& name) {
   if (name == "avx2") return static_cast<int>(CpuIsa::kAvx2);
   if (name == "avx512") return static_cast<int>(CpuIsa::kAvx512);
   if (name == "avx512_bf16") return static_cast<int>(CpuIsa::kAvx512Bf16);
+  if (name == "amx") return static_cast<int>(CpuIsa::kAmx);
   return -1;
 }
 
@@ -97,7 +98,7 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_flag("--enforce-eager", options.enforce_eager, "GPU: enqueue every step anew instead of replaying graphs")
       ->group(group);
   app.add_option("--isa", options.isa, "Instruction set, to compare them")
-      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16"}))
+      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16", "amx"}))
       ->capture_default_str()
       ->group(group);
 }

@@ -180,7 +180,7 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_flag("--enforce-eager,!--no-enforce-eager", m.enforce_eager, "GPU: do not replay recorded steps")
       ->group(group);
   app.add_option("--isa", m.isa, "Instruction set")
-      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16"}))
+      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16", "amx"}))
       ->group(group);
   app.add_flag("!--lazy-vision", o.preload_vision, "Load the vision tower with the first picture only")->group(group);
   app.add_option("--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures of a request: '{\"image\":10}' or image=10")

@@ -235,7 +235,8 @@ class Backend {
 // values, so that it is the reference of the fast kernels too).
 std::unique_ptr<Backend> make_reference_backend();
 
-enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16 };  // kAvx512Bf16: with BF16 and VNNI
+// kAvx512Bf16: with BF16 and VNNI; kAmx: and the tile registers, for BF16 and INT8.
+enum class CpuIsa : uint8_t { kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 struct CpuOptions {
   int num_threads = 0;    // 0: one per physical core this process may run on

@@ -48,7 +48,7 @@ struct BackEnd {
 
 std::vector<BackEnd> back_ends() {
   std::vector<BackEnd> all = {{.name = "reference_f32", .reference = true}};
-  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+  for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmx}) {
     CpuOptions options{.num_threads = 2, .isa = static_cast<int>(isa)};
     if (!make_cpu_backend(options)) continue;  // this processor lacks it
     const std::string suffix = std::to_string(static_cast<int>(isa));

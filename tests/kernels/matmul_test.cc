@@ -16,6 +16,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/pack.h"
 #include "kernels/quantization.h"
 
@@ -24,13 +25,7 @@ namespace {
 
 std::vector<CpuIsa> isas() {
   std::vector<CpuIsa> all;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(CpuIsa::kAvx2);
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    all.push_back(CpuIsa::kAvx512);
-    if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
-      all.push_back(CpuIsa::kAvx512Bf16);
-    }
-  }
+  for (int isa = 0; isa <= detect_isa(); ++isa) all.push_back(static_cast<CpuIsa>(isa));
   return all;
 }
 
@@ -111,8 +106,13 @@ std::string describe(const Case& c, CpuIsa isa) {
 class MatmulTest : public testing::Test {
  protected:
   Pool pool_{3};
+  std::vector<std::byte> workspace_ = std::vector<std::byte>((size_t{16} << 20) + 64);
 
-  Context context(CpuIsa isa) { return {.pool = pool_, .isa = isa}; }
+  // With room for any product of these tests.
+  Context context(CpuIsa isa) {
+    auto* aligned = workspace_.data() + (64 - reinterpret_cast<uintptr_t>(workspace_.data()) % 64);
+    return {.pool = pool_, .isa = isa, .workspace = aligned, .workspace_bytes = workspace_.size() - 64};
+  }
 
   std::unique_ptr<PackedLinear> pack(const Case& c, CpuIsa isa, const std::vector<float>& w,
                                      const std::vector<float>& bias) {
@@ -292,7 +292,7 @@ TEST_F(MatmulTest, LongRows) {
   for (const CpuIsa isa : isas()) {
     for (const WeightFormat format : kFormats) {
       for (const int64_t k : {4096, 8192 + 128 + 3}) {
-        for (const int64_t m : {1, 13}) run({.format = format, .m = m, .n = 20, .k = k, .bias = true}, isa);
+        for (const int64_t m : {1, 13, 50}) run({.format = format, .m = m, .n = 20, .k = k, .bias = true}, isa);
       }
     }
   }
@@ -304,7 +304,7 @@ std::vector<float> values_of(const PackedLinear& weight, const std::vector<float
   for (int64_t r = 0; r < m; ++r) store_row(x_values.data() + r * weight.cols, x.view, r, ctx.isa);
   std::vector<float> y(m * weight.rows);
   const Matrix out{y.data(), DType::kF32, m, weight.rows, weight.rows};
-  project(weight, x.view, m, out, ctx, nullptr);
+  project(weight, x.view, m, out, ctx, ctx.workspace);
   return y;
 }
 
@@ -316,7 +316,7 @@ TEST_F(MatmulTest, RowsAreIndependent) {
       const auto weight = pack(c, isa, random_values(c.n * c.k, 0.05f, 1), {});
       const auto x = random_values(c.m * c.k, 1, 2);
       const auto all = values_of(*weight, x, c.m, context(isa));
-      for (const int64_t m : {1, 5, 8, 40}) {
+      for (const int64_t m : {1, 5, 8, 16, 17, 33, 40}) {
         const auto some = values_of(*weight, x, m, context(isa));
         EXPECT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0)
             << describe(c, isa) << " at " << m << " rows";

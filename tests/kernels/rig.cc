@@ -13,8 +13,8 @@ constexpr size_t kGuardBytes = 128;
 
 std::vector<Target> targets() {
   std::vector<Target> all;
-  const char* names[] = {"avx2", "avx512", "avx512bf16"};
-  for (int isa = 0; isa < 3; ++isa) {
+  const char* names[] = {"avx2", "avx512", "avx512bf16", "amx"};
+  for (int isa = 0; isa < 4; ++isa) {
     for (const bool deferred : {false, true}) {
       const CpuOptions options{.num_threads = 3, .isa = isa, .deferred = deferred};
       if (!make_cpu_backend(options)) continue;

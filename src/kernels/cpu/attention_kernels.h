@@ -81,6 +81,7 @@ inline const AttentionKernels& attention_kernels(CpuIsa isa, DType dtype) {
     case CpuIsa::kAvx512:
       return attention_kernels_avx512(dtype);
     case CpuIsa::kAvx512Bf16:
+    case CpuIsa::kAmx:
       break;
   }
   return attention_kernels_avx512_bf16(dtype);

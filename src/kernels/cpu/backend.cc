@@ -1,6 +1,5 @@
 #include "kernels/backend.h"
 
-#include <cpuid.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -10,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/ops.h"
@@ -22,46 +22,6 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kPage = 4096;
-
-// XCR0: which register states the operating system saves. Without its consent AVX-512 faults although cpuid lists it.
-uint64_t saved_states() {
-  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & bit_OSXSAVE) == 0) return 0;
-  uint32_t low = 0, high = 0;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (uint64_t{high} << 32) | low;
-}
-
-// The best instruction set of this processor as a CpuIsa, or -1.
-int detect_isa() {
-  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
-  const uint64_t saved = saved_states();
-  constexpr uint64_t kYmm = 0x6;   // xmm and ymm
-  constexpr uint64_t kZmm = 0xe6;  // and opmask, upper halves, zmm16..31
-  if ((saved & kYmm) != kYmm) return -1;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return -1;
-  const bool fma_f16c = (ecx & bit_FMA) != 0 && (ecx & bit_F16C) != 0;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return -1;
-  if (!fma_f16c || (ebx & bit_AVX2) == 0) return -1;
-  constexpr uint32_t kNeeded = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
-  if ((saved & kZmm) != kZmm || (ebx & kNeeded) != kNeeded) return static_cast<int>(CpuIsa::kAvx2);
-  const bool vnni = (ecx & bit_AVX512VNNI) != 0;
-  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) == 0) return static_cast<int>(CpuIsa::kAvx512);
-  const bool bf16 = (eax & bit_AVX512BF16) != 0;
-  return static_cast<int>(vnni && bf16 ? CpuIsa::kAvx512Bf16 : CpuIsa::kAvx512);
-}
-
-const char* isa_name(CpuIsa isa) {
-  switch (isa) {
-    case CpuIsa::kAvx2:
-      return "avx2";
-    case CpuIsa::kAvx512:
-      return "avx512";
-    case CpuIsa::kAvx512Bf16:
-      return "avx512bf16";
-  }
-  return "?";
-}
 
 // What stands before each allocation of the deferred back end, so that freeing it needs no global.
 struct DeviceHeader {

@@ -5,8 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
-#include "kernels/cpu/matmul_kernels.h"
-#include "kernels/cpu/pack.h"
+#include "kernels/cpu/matmul_product.h"
 
 namespace glimpse::cpu {
 
@@ -17,27 +16,11 @@ namespace {
 constexpr int64_t kRowBlock = 144;  // rows of x in a unit, a multiple of kTileRows
 constexpr int64_t kMinRowBlock = 48;
 constexpr int64_t kBlockBytes = 256 << 10;
-constexpr int64_t kUnitOutputs = 128;  // columns of y in a unit whose output is quantised: whole groups
 
-// Below both, one thread is done before another would have joined: a region costs about 2 microseconds while the
-// workers spin, 50 when they sleep.
-constexpr size_t kSmallBytes = 128 << 10;
-constexpr double kSmallMacs = 1 << 20;
-
-// A product's arguments, whichever op it is for.
-struct Product {
-  const Packed& weight;
-  const Activation& x;
-  int64_t rows = 0;
-  Finish finish = Finish::kNone;
-  const Activation& y;
-  const MatmulKernels& kernels;
-};
-
-// What a thread works in. On its stack: 108 KiB, whatever the shapes are.
+// What a thread works in. On its stack: 144 KiB, whatever the shapes are.
+constexpr int64_t kMaxUnitPanels = kUnitOutputs / (kPanelRows / 2);
 struct Scratch {
-  alignas(64) float sums[kRowBlock * kPanelRows];
-  alignas(64) float outputs[kRowBlock * kUnitOutputs];
+  alignas(64) float sums[kMaxUnitPanels * kRowBlock * kPanelRows];
 };
 
 int64_t columns_per_word(WeightFormat format) {
@@ -103,8 +86,8 @@ void ragged_tile(TileFunction tile, TileArgs args, int64_t rows, size_t element_
   tile(args);
 }
 
-// scratch.sums[r] = x[first_row + r] times a panel.
-void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t rows, Scratch& scratch) {
+// sums[r] = x[first_row + r] times a panel.
+void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t rows, float* sums) {
   const Packed& w = p.weight;
   const bool quantized = p.x.values.dtype == DType::kI8;
   const size_t element_bytes = dtype_bytes(p.x.values.dtype);
@@ -129,7 +112,7 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
       args.a = static_cast<const std::byte*>(p.x.values.data) + row * args.a_stride + k * element_bytes;
       args.b = b;
       args.cols = whole;
-      args.c = scratch.sums + r * kPanelRows;
+      args.c = sums + r * kPanelRows;
       args.accumulate = k > 0;
       if (quantized) {
         args.a_scales = p.x.scales + row * num_groups + k / w.group;
@@ -156,31 +139,10 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
 
 // Panels [first, last) for rows [first_row, first_row + rows), to y.
 void compute_unit(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, Scratch& scratch) {
-  const Packed& w = p.weight;
-  const Matrix& y = p.y.values;
-  const int64_t width = w.panel_outputs();
   for (int64_t panel = first; panel < last; ++panel) {
-    multiply_panel(p, panel, first_row, rows, scratch);
-    const int64_t col = panel * width;
-    const int64_t count = std::min(width, w.num_outputs() - col);
-    for (int64_t r = 0; r < rows; ++r) {
-      float* sums = scratch.sums + r * kPanelRows;
-      float* dst = y.dtype == DType::kI8 ? scratch.outputs + r * kUnitOutputs + (panel - first) * width : sums;
-      p.kernels.finish(p.finish, sums, w.row_scales(panel), w.bias(panel), dst);
-      if (y.dtype == DType::kF32) std::memcpy(y.row<float>(first_row + r) + col, dst, count * sizeof(float));
-      if (y.dtype == DType::kBF16) p.kernels.store_bf16(dst, count, y.row<bf16>(first_row + r) + col);
-    }
+    multiply_panel(p, panel, first_row, rows, scratch.sums + (panel - first) * rows * kPanelRows);
   }
-  if (y.dtype != DType::kI8) return;
-  const int64_t col = first * width;
-  const int64_t count = std::min((last - first) * width, w.num_outputs() - col);
-  const int64_t num_groups = p.y.num_groups();
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t row = first_row + r;
-    const int64_t at = row * num_groups + col / p.y.group;
-    p.kernels.quantize_row(scratch.outputs + r * kUnitOutputs, count, p.y.group, y.row<int8_t>(row) + col,
-                           p.y.scales + at, p.y.sums == nullptr ? nullptr : p.y.sums + at);
-  }
+  finish_panels(p, first, last, first_row, rows, scratch.sums, rows * kPanelRows);
 }
 
 void check_product(const Product& p) {
@@ -197,11 +159,12 @@ void check_product(const Product& p) {
   }
 }
 
-void multiply(const Product& p, Context& context) {
+void multiply(const Product& p, Context& context, std::byte* workspace) {
   if (p.rows <= 0) return;
   check_product(p);
+  if (uses_blocks(p, context.isa)) return multiply_blocks(p, context, workspace);
   const int64_t panels = p.weight.num_panels();
-  const int64_t width = p.y.values.dtype == DType::kI8 ? kUnitOutputs / p.weight.panel_outputs() : 1;
+  const int64_t width = unit_panels(p);
   const int64_t num_columns = (panels + width - 1) / width;
   int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
   // Whole tiles, and at least a few units for each thread.
@@ -221,10 +184,7 @@ void multiply(const Product& p, Context& context) {
       compute_unit(p, panel, std::min(panel + width, panels), first_row, rows, scratch);
     }
   };
-  const double macs =
-      static_cast<double>(p.rows) * static_cast<double>(p.weight.rows) * static_cast<double>(p.weight.cols);
-  const bool small = p.weight.bytes().size() < kSmallBytes && macs < kSmallMacs;
-  if (small || num_units == 1) {
+  if (num_units == 1 || is_small(p)) {
     body(0);
   } else {
     context.pool.run(body);
@@ -237,31 +197,71 @@ const Packed& packed(const PackedLinear& weight) {
 
 }  // namespace
 
+bool is_small(const Product& p) {
+  constexpr size_t kSmallBytes = 128 << 10;
+  constexpr double kSmallMacs = 1 << 20;
+  const double macs =
+      static_cast<double>(p.rows) * static_cast<double>(p.weight.rows) * static_cast<double>(p.weight.cols);
+  return p.weight.bytes().size() < kSmallBytes && macs < kSmallMacs;
+}
+
+void finish_panels(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, float* sums,
+                   int64_t panel_stride) {
+  const Packed& w = p.weight;
+  const Matrix& y = p.y.values;
+  const int64_t width = w.panel_outputs();
+  const bool quantize = y.dtype == DType::kI8;
+  const int64_t unit = unit_panels(p);
+  alignas(64) float outputs[kUnitOutputs];
+  for (int64_t begin = first; begin < last; begin += unit) {
+    const int64_t end = std::min(begin + unit, last);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = first_row + r;
+      for (int64_t panel = begin; panel < end; ++panel) {
+        const int64_t col = panel * width;
+        const int64_t count = std::min(width, w.num_outputs() - col);
+        float* from = sums + (panel - first) * panel_stride + r * kPanelRows;
+        float* dst = quantize ? outputs + (panel - begin) * width : from;
+        p.kernels.finish(p.finish, from, w.row_scales(panel), w.bias(panel), dst);
+        if (y.dtype == DType::kF32) std::memcpy(y.row<float>(row) + col, dst, count * sizeof(float));
+        if (y.dtype == DType::kBF16) p.kernels.store_bf16(dst, count, y.row<bf16>(row) + col);
+      }
+      if (!quantize) continue;
+      const int64_t col = begin * width;
+      const int64_t count = std::min((end - begin) * width, w.num_outputs() - col);
+      const int64_t at = row * p.y.num_groups() + col / p.y.group;
+      p.kernels.quantize_row(outputs, count, p.y.group, y.row<int8_t>(row) + col, p.y.scales + at,
+                             p.y.sums == nullptr ? nullptr : p.y.sums + at);
+    }
+  }
+}
+
 void linear(const LinearArgs& args, Context& context) {
   const Finish finish = args.epilogue == Epilogue::kGelu ? Finish::kGelu : Finish::kNone;
-  multiply({packed(*args.weight), args.x, *args.rows.count, finish, args.y, matmul_kernels(context.isa)}, context);
+  multiply({packed(*args.weight), args.x, *args.rows.count, finish, args.y, matmul_kernels(context.isa)}, context,
+           context.scratch<std::byte>(linear_workspace(args)));
 }
 
 void gate_up_silu(const GateUpSiluArgs& args, Context& context) {
   multiply({packed(*args.weight), args.x, *args.rows.count, Finish::kSiluMul, args.y, matmul_kernels(context.isa)},
-           context);
+           context, context.scratch<std::byte>(gate_up_silu_workspace(args)));
 }
 
 void project(const PackedLinear& weight, const Activation& x, int64_t rows, const Matrix& y, Context& context,
-             std::byte*) {
+             std::byte* scratch) {
   const Activation out{.values = y};
-  multiply({packed(weight), x, rows, Finish::kNone, out, matmul_kernels(context.isa)}, context);
+  multiply({packed(weight), x, rows, Finish::kNone, out, matmul_kernels(context.isa)}, context, scratch);
 }
 
-// Threads work in a fixed amount of their stacks.
-size_t linear_workspace(const LinearArgs&) {
-  return 0;
+// What the widest instruction set needs, whichever is used.
+size_t linear_workspace(const LinearArgs& args) {
+  return project_workspace(*args.weight, args.rows.capacity);
 }
-size_t gate_up_silu_workspace(const GateUpSiluArgs&) {
-  return 0;
+size_t gate_up_silu_workspace(const GateUpSiluArgs& args) {
+  return project_workspace(*args.weight, args.rows.capacity);
 }
-size_t project_workspace(const PackedLinear&, int64_t) {
-  return 0;
+size_t project_workspace(const PackedLinear& weight, int64_t rows) {
+  return block_workspace(packed(weight), rows);
 }
 
 void quantize_row(const float* x, int64_t cols, int32_t group, int8_t* values, float* scales, int32_t* sums,

@@ -58,6 +58,7 @@ inline const MatmulKernels& matmul_kernels(CpuIsa isa) {
     case CpuIsa::kAvx512:
       return matmul_kernels_avx512();
     case CpuIsa::kAvx512Bf16:
+    case CpuIsa::kAmx:  // and matmul_blocks.h
       return matmul_kernels_avx512_bf16();
   }
   return matmul_kernels_avx2();

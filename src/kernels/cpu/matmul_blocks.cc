@@ -1,0 +1,168 @@
+#include "kernels/cpu/matmul_blocks.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/cpu/context.h"
+#include "kernels/cpu/matmul_product.h"
+#include "kernels/cpu/rows.h"
+
+namespace glimpse::cpu {
+
+namespace {
+
+// Rows are packed into tiles some hundred at a time, for all threads. A unit is then a block of these rows by some
+// panels: a block of columns of its rows stays in the L2 cache while the panels pass, a block of a panel's columns
+// while the rows do, and so do the unit's sums.
+constexpr int64_t kPackedRows = 512;
+constexpr int64_t kRowBlock = 256;
+constexpr int64_t kMinRowBlock = 64;
+constexpr int64_t kUnitPanels = 8;
+constexpr int64_t kBlockSteps = 32;
+// How far ahead of the products a lone tile fetches weights: what memory delivers in its latency.
+constexpr int64_t kAheadBytes = 2 * kStepPanelBytes;
+
+int64_t round_up(int64_t x, int64_t unit) {
+  return (x + unit - 1) / unit * unit;
+}
+
+// Rows of x as the kernels want them.
+struct Tiles {
+  const std::byte* data = nullptr;
+  int64_t row = 0, step = 0, tile = 0;
+  int64_t rows = 0;
+};
+
+struct Scratch {
+  alignas(64) float sums[kUnitPanels * kRowBlock * kPanelRows];
+  alignas(64) std::byte rest[kStepPanelBytes];
+};
+
+// Panels [first, last) of rows [row, row + rows) of x, to y from row `y_row` on.
+void compute_unit(const Product& p, const BlockKernels& blocks, const Tiles& x, int64_t first, int64_t last,
+                  int64_t row, int64_t rows, int64_t y_row, Scratch& scratch) {
+  const Packed& w = p.weight;
+  const int64_t words = (w.cols + 1) / 2;
+  const int64_t whole_steps = words / kBlockTileRows;
+  const int64_t rest_words = words % kBlockTileRows;
+  BlockArgs args;
+  args.a_row = x.row;
+  args.a_step = x.step;
+  args.a_tile = x.tile;
+  args.tiles = (rows + kBlockTileRows - 1) / kBlockTileRows;
+  const int64_t panel_stride = args.tiles * kBlockTileRows * kPanelRows;
+  const std::byte* a = x.data + row / kBlockTileRows * x.tile;
+  const int64_t block_steps = args.tiles == 1 ? std::max<int64_t>(whole_steps, 1) : kBlockSteps;
+  for (int64_t s = 0; s < whole_steps; s += block_steps) {
+    args.steps = std::min(block_steps, whole_steps - s);
+    args.a = a + s * x.step;
+    args.accumulate = s > 0;
+    for (int64_t panel = first; panel < last; ++panel) {
+      args.b = w.panel(panel) + s * kStepPanelBytes;
+      args.c = scratch.sums + (panel - first) * panel_stride;
+      if (args.tiles == 1) {
+        args.next = args.b + kAheadBytes;
+      } else if (panel + 1 < last) {
+        args.next = w.panel(panel + 1) + s * kStepPanelBytes;
+      } else {
+        args.next = s + block_steps < whole_steps ? w.panel(first) + (s + block_steps) * kStepPanelBytes : nullptr;
+      }
+      blocks.multiply_bf16(args);
+    }
+  }
+  if (rest_words > 0) {  // behind the panel's last word is another's: zeros instead
+    std::memset(scratch.rest, 0, sizeof(scratch.rest));
+    args.steps = 1;
+    args.a = a + whole_steps * x.step;
+    args.b = scratch.rest;
+    args.accumulate = whole_steps > 0;
+    args.next = nullptr;
+    for (int64_t panel = first; panel < last; ++panel) {
+      std::memcpy(scratch.rest, w.panel(panel) + whole_steps * kStepPanelBytes,
+                  static_cast<size_t>(rest_words * kPanelRows * 4));
+      args.c = scratch.sums + (panel - first) * panel_stride;
+      blocks.multiply_bf16(args);
+    }
+  }
+  finish_panels(p, first, last, y_row + row, rows, scratch.sums, panel_stride);
+}
+
+int64_t row_bytes(const Packed& weight) {
+  return weight.cols * static_cast<int64_t>(dtype_bytes(weight.input_dtype()));
+}
+
+// x may be read where it lies when it is one tile of whole steps.
+bool in_place(const Packed& weight, int64_t rows) {
+  return rows <= kBlockTileRows && row_bytes(weight) % kStepRowBytes == 0;
+}
+
+}  // namespace
+
+bool uses_blocks(const Product& p, CpuIsa isa) {
+  return block_kernels(isa) != nullptr && p.weight.format == WeightFormat::kBF16;
+}
+
+size_t block_workspace(const Packed& weight, int64_t rows) {
+  if (weight.format != WeightFormat::kBF16) return 0;
+  return static_cast<size_t>(round_up(std::min(rows, kPackedRows), kBlockTileRows) *
+                             round_up(row_bytes(weight), kStepRowBytes));
+}
+
+void multiply_blocks(const Product& p, Context& context, std::byte* workspace) {
+  const BlockKernels& blocks = *block_kernels(context.isa);
+  const auto* x = static_cast<const std::byte*>(p.x.values.data);
+  const int64_t x_stride = p.x.values.stride * static_cast<int64_t>(dtype_bytes(p.x.values.dtype));
+  const int64_t bytes = row_bytes(p.weight);
+  const int64_t steps = (bytes + kStepRowBytes - 1) / kStepRowBytes;
+  const int64_t panels = p.weight.num_panels();
+  const int64_t threads = context.pool.num_threads();
+  const int64_t num_packs = (p.rows + kPackedRows - 1) / kPackedRows;
+  const int64_t pack_rows = round_up((p.rows + num_packs - 1) / num_packs, 2 * kBlockTileRows);
+  for (int64_t first_row = 0; first_row < p.rows; first_row += pack_rows) {
+    Tiles tiles{.data = x, .row = x_stride, .step = kStepRowBytes, .tile = 0, .rows = p.rows};
+    if (!in_place(p.weight, p.rows)) {
+      tiles = {.data = workspace, .row = kStepRowBytes, .step = kTileBytes, .tile = steps * kTileBytes};
+      tiles.rows = std::min(pack_rows, p.rows - first_row);
+      const int64_t count = (tiles.rows + kBlockTileRows - 1) / kBlockTileRows;
+      for_rows(context, count, kBlockTileRows * steps * 8, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t row = t * kBlockTileRows;
+          blocks.pack_rows(x + (first_row + row) * x_stride, x_stride, std::min(kBlockTileRows, tiles.rows - row),
+                           bytes, workspace + t * tiles.tile);
+        }
+      });
+    }
+    // Panels in units, then rows, until there are a few units for each thread.
+    const int64_t wanted = 4 * threads;
+    const int64_t least = unit_panels(p);
+    int64_t row_blocks = (tiles.rows + kRowBlock - 1) / kRowBlock;
+    int64_t width = tiles.rows <= kBlockTileRows ? least : kUnitPanels;
+    while (width > least && (panels + width - 1) / width * row_blocks < wanted) width /= 2;
+    const int64_t columns = (panels + width - 1) / width;
+    row_blocks = std::max(row_blocks, std::min((wanted + columns - 1) / columns, tiles.rows / kMinRowBlock));
+    const int64_t block_rows = round_up((tiles.rows + row_blocks - 1) / row_blocks, 2 * kBlockTileRows);
+    row_blocks = (tiles.rows + block_rows - 1) / block_rows;
+    const int64_t units = columns * row_blocks;
+    std::atomic<int64_t> next{0};
+    const auto body = [&](int) {
+      Scratch scratch;
+      blocks.begin(tiles.tile == 0 ? tiles.rows : kBlockTileRows);
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < units;) {
+        const int64_t panel = i / row_blocks * width;
+        const int64_t row = i % row_blocks * block_rows;
+        compute_unit(p, blocks, tiles, panel, std::min(panel + width, panels), row,
+                     std::min(block_rows, tiles.rows - row), first_row, scratch);
+      }
+      blocks.end();
+    };
+    if (units == 1 || is_small(p)) {
+      body(0);
+    } else {
+      context.pool.run(body);
+    }
+  }
+}
+
+}  // namespace glimpse::cpu
