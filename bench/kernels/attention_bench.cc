@@ -1,8 +1,9 @@
-// Attention of the CPU back end: the vision tower's and prefill's as a share of the bf16 peak, decode's as a share of
-// the read bandwidth, both measured in the same run. Each shape is verified against the reference on a few queries
-// first.
+// Attention of the CPU back end: the vision tower's and prefill's as a share of the rate of vdpbf16ps, decode's as a
+// share of the read bandwidth, both measured in the same run. Each shape is verified against the reference on a few
+// queries first.
 //
-//   attention_bench [--threads N] [--busy] [vision] [prefill] [decode]      all of them without names
+//   attention_bench [--threads N] [--busy] [--isa avx2|avx512|avx512bf16] [vision] [prefill] [decode]      all of them
+//   without names
 //
 // --busy: one thread and its processor time, for a machine that others use too.
 
@@ -22,6 +23,7 @@
 #include <vector>
 
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/ops.h"
 
 namespace glimpse {
@@ -29,6 +31,7 @@ namespace {
 
 struct Bench {
   int threads = 2;
+  int isa = -1;  // the best
   bool busy = false;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Stream> stream;
@@ -89,7 +92,7 @@ void measure_peak(Bench& bench) {
   constexpr int64_t kSteps = 2'000'000;
   const double seconds = bench.median_seconds(5, [&] { bench.on_threads([](int) { peak_loop(kSteps); }); });
   bench.peak = bench.threads * 24.0 * 64 * kSteps / seconds;
-  std::printf("bf16 peak on %d threads: %.0f GFLOP/s\n", bench.threads, bench.peak / 1e9);
+  std::printf("vdpbf16ps peak on %d threads: %.0f GFLOP/s\n", bench.threads, bench.peak / 1e9);
 }
 
 // Bytes a second of reading `bytes` of memory on all threads.
@@ -162,8 +165,8 @@ void vision(Bench& bench, int32_t patches, int32_t heads, int32_t hd, int repeat
            patches, 3 * width, hd);
   }
   const double flops = attention_cost(patches, patches, heads, heads, hd, DType::kBF16).flops;
-  std::printf("vision  %6d patches, %2d heads x %3d: %9.3f ms, %6.0f GFLOP/s, %5.1f %% of peak\n", patches, heads, hd,
-              seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / bench.peak);
+  std::printf("vision  %6d patches, %2d heads x %3d: %9.3f ms, %6.0f GFLOP/s, %5.1f %% of its rate\n", patches, heads,
+              hd, seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / bench.peak);
 }
 
 struct Paged {
@@ -232,7 +235,7 @@ void prefill(Bench& bench, int32_t queries, int32_t context, int32_t heads, int3
   verify_paged(bench, p, queries, context, kv_heads, hd);
   const double flops = attention_cost(queries, 1, heads, kv_heads, hd, DType::kBF16).flops *
                        (context - (queries - 1) / 2.0);  // the causal half
-  std::printf("prefill %5d queries of %5d, %2d/%2d x %3d: %9.3f ms, %6.0f GFLOP/s, %5.1f %% of peak\n", queries,
+  std::printf("prefill %5d queries of %5d, %2d/%2d x %3d: %9.3f ms, %6.0f GFLOP/s, %5.1f %% of its rate\n", queries,
               context, heads, kv_heads, hd, seconds * 1e3, flops / seconds / 1e9, 100 * flops / seconds / bench.peak);
 }
 
@@ -270,12 +273,17 @@ int main(int argc, char** argv) {
       bench.threads = 1;
     } else if (std::strcmp(argv[i], "--threads") == 0 && i + 1 < argc) {
       bench.threads = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--isa") == 0 && i + 1 < argc) {
+      ++i;
+      for (int isa = 0; isa <= cpu::detect_isa(); ++isa) {
+        if (std::strcmp(argv[i], cpu::isa_name(static_cast<CpuIsa>(isa))) == 0) bench.isa = isa;
+      }
     } else {
       names.emplace_back(argv[i]);
     }
   }
   const auto wanted = [&](const char* name) { return names.empty() || std::ranges::find(names, name) != names.end(); };
-  bench.backend = *make_cpu_backend({.num_threads = bench.threads});
+  bench.backend = *make_cpu_backend({.num_threads = bench.threads, .isa = bench.isa});
   bench.stream = bench.backend->make_stream();
   measure_peak(bench);
   if (wanted("vision")) {

@@ -36,7 +36,7 @@ namespace {
 // Wall time, or (for a busy machine, with one thread) the calling thread's processor time.
 bool use_cpu_time = false;  // NOLINT: a command-line flag
 
-int isa = detect_isa();  // NOLINT: a command-line flag
+int isa_wanted = detect_isa();  // NOLINT: a command-line flag
 
 double now() {
   timespec time{};
@@ -156,7 +156,7 @@ struct Bench {
   Pool pool{num_threads};
   std::vector<std::byte> workspace = std::vector<std::byte>((size_t{64} << 20) + 64);
   Context context{.pool = pool,
-                  .isa = static_cast<CpuIsa>(isa),
+                  .isa = static_cast<CpuIsa>(isa_wanted),
                   .workspace = workspace.data() + (64 - reinterpret_cast<uintptr_t>(workspace.data()) % 64),
                   .workspace_bytes = workspace.size() - 64};
 
@@ -412,7 +412,7 @@ int main(int argc, char** argv) {
   glimpse::cpu::use_cpu_time = std::erase(names, "--busy") > 0;
   if (const auto flag = std::ranges::find(names, "--isa"); flag != names.end() && flag + 1 != names.end()) {
     for (int i = 0; i <= glimpse::cpu::detect_isa(); ++i) {
-      if (flag[1] == glimpse::cpu::isa_name(static_cast<glimpse::CpuIsa>(i))) glimpse::cpu::isa = i;
+      if (flag[1] == glimpse::cpu::isa_name(static_cast<glimpse::CpuIsa>(i))) glimpse::cpu::isa_wanted = i;
     }
     names.erase(flag, flag + 2);
   }

@@ -3,10 +3,10 @@
 // Flash attention over tiles of keys and values, in each instruction set. attention_paged and attention_varlen choose
 // queries, tokens and threads; the arithmetic of both is here.
 //
-// A thread holds up to kQueryRows rows: (query, head) pairs that read the same kv head. It goes through the visible
-// tokens in tiles of kTileTokens, and for each tile computes the scores of all rows (float32), moves the running
-// maxima, turns scores into weights 2^(s - max) (bfloat16 beside a bfloat16 cache), and adds weights times values to
-// the sums of its rows. A row's result depends neither on the rows beside it nor on how many there are.
+// A thread holds up to AttentionKernels::query_rows rows: (query, head) pairs that read the same kv head. It goes
+// through the visible tokens in tiles of kTileTokens, and for each tile computes the scores of all rows (float32),
+// moves the running maxima, turns scores into weights 2^(s - max) (bfloat16 beside a bfloat16 cache), and adds weights
+// times values to the sums of its rows. A row's result depends neither on the rows beside it nor on how many there are.
 
 #include <cstdint>
 
@@ -17,7 +17,8 @@
 
 namespace glimpse::cpu {
 
-constexpr int kQueryRows = 24;
+constexpr int kQueryRows = 24;     // that vector registers hold the sums of
+constexpr int kMaxQueryRows = 32;  // two tiles
 constexpr int kTileTokens = 128;
 constexpr int kTileBlocks = kTileTokens / kKvBlock;
 
@@ -36,9 +37,9 @@ struct AttentionSums {
   int32_t head_dim = 0;
   KvLayout layout{};
 
-  alignas(64) float max[kQueryRows + 8];             // of scale * log2(e) * score; 8 more: whole vectors of 16
-  alignas(64) float weight_sum[kQueryRows + 8];      // of 2^(scaled score - max)
-  alignas(64) float sums[kQueryRows * kMaxHeadDim];  // [rows][layout.padded], of weight * value
+  alignas(64) float max[kMaxQueryRows];                 // of scale * log2(e) * score
+  alignas(64) float weight_sum[kMaxQueryRows];          // of 2^(scaled score - max)
+  alignas(64) float sums[kMaxQueryRows * kMaxHeadDim];  // [rows][layout.padded], of weight * value
 
   // Nothing seen yet.
   void clear();
@@ -53,15 +54,22 @@ struct AttentionSums {
 struct AttentionState : AttentionSums {
   float scale = 0;  // of the scores, times log2(e)
 
-  alignas(64) uint32_t q[kMaxHeadDim * kQueryRows];        // [layout.steps][kQueryRows], words as those of the keys
-  alignas(64) float scores[kQueryRows * kTileTokens];      // [rows][kTileTokens]
-  alignas(64) uint32_t weights[kQueryRows * kTileTokens];  // [rows][kTileTokens / per_word]
-  alignas(64) uint32_t last_values[kMaxHeadDim];           // the word row of an odd last token, its partner zero
-  alignas(64) float shrink[kQueryRows + 8];                // 2^(old max - new max)
+  alignas(64) uint32_t q[kMaxHeadDim * kQueryRows];              // as load_query wrote them
+  alignas(64) float scores[kMaxQueryRows * kTileTokens];         // [rows][kTileTokens]
+  alignas(64) uint32_t weights[kMaxQueryRows * kTileTokens];     // [rows][kTileTokens / per_word]
+  alignas(64) uint32_t last_values[kKvBlock / 2 * kMaxHeadDim];  // the word row of an odd last token, its partner zero;
+                                                                 // or the block that the tile ends in, zeros behind
+  alignas(64) float shrink[kMaxQueryRows];                       // 2^(old max - new max)
 };
 
 struct AttentionKernels {
-  // dst[step * kQueryRows] = the words of a query of head_dim elements; src is kF32 or kBF16.
+  int query_rows;  // of a state, at most
+  // From a query to the next in AttentionState::q. 1: word s of row r is q[s * kQueryRows + r].
+  int query_stride;
+  // Around all other calls of a thread; null: nothing to do.
+  void (*begin)();
+  void (*end)();
+  // Writes the words of a query of head_dim elements from q + r * query_stride on; src is kF32 or kBF16.
   void (*load_query)(const void* src, DType dtype, int32_t head_dim, uint32_t* dst);
   void (*add_tile)(AttentionState& state, const AttentionTile& tile);
   // Up to kKvBlock tokens' keys and values, rows of src_stride elements, to a block's words; the rest becomes zeros.
@@ -69,20 +77,39 @@ struct AttentionKernels {
                      uint32_t* key_words, uint32_t* value_words);
 };
 
+// What begin() and end() of the kernels stand around.
+class AttentionScope {
+ public:
+  explicit AttentionScope(const AttentionKernels& kernels) : kernels_(kernels) {
+    if (kernels_.begin != nullptr) kernels_.begin();
+  }
+  ~AttentionScope() {
+    if (kernels_.end != nullptr) kernels_.end();
+  }
+  AttentionScope(const AttentionScope&) = delete;
+  AttentionScope& operator=(const AttentionScope&) = delete;
+
+ private:
+  const AttentionKernels& kernels_;
+};
+
 // For caches (or packed vision keys) of dtype kF32 or kBF16.
 const AttentionKernels& attention_kernels_avx2(DType dtype);
 const AttentionKernels& attention_kernels_avx512(DType dtype);
 const AttentionKernels& attention_kernels_avx512_bf16(DType dtype);
+// Where head_dim is a whole number of tiles; otherwise those above.
+const AttentionKernels& attention_kernels_amx(DType dtype, int32_t head_dim);
 
-inline const AttentionKernels& attention_kernels(CpuIsa isa, DType dtype) {
+inline const AttentionKernels& attention_kernels(CpuIsa isa, DType dtype, int32_t head_dim) {
   switch (isa) {
     case CpuIsa::kAvx2:
       return attention_kernels_avx2(dtype);
     case CpuIsa::kAvx512:
       return attention_kernels_avx512(dtype);
     case CpuIsa::kAvx512Bf16:
-    case CpuIsa::kAmx:
       break;
+    case CpuIsa::kAmx:
+      return attention_kernels_amx(dtype, head_dim);
   }
   return attention_kernels_avx512_bf16(dtype);
 }

@@ -1,4 +1,4 @@
-// The work is cut into items: (sequence, kv head, up to kQueryRows rows), a row being one (query, head) pair that reads
+// The work is cut into items: (sequence, kv head, up to query_rows rows), a row being one (query, head) pair that reads
 // this kv head; and each item's tokens into chunks of kChunkTokens. A chunk's result is computed from nothing and
 // merged into the item's in order, whether one thread does all chunks or several do: results do not depend on the
 // batch, on the number of threads, or on how a prompt was cut into steps.
@@ -27,11 +27,14 @@ struct Item {
 // Items in order: sequences, kv heads, rows. Asked for in rising order by one thread, it resumes where it was.
 class Items {
  public:
-  explicit Items(const AttentionPagedArgs& args)
-      : args_(args), kv_heads_(args.kv->spec.num_kv_heads), group_(args.num_heads / kv_heads_) {}
+  Items(const AttentionPagedArgs& args, int query_rows)
+      : args_(args),
+        kv_heads_(args.kv->spec.num_kv_heads),
+        group_(args.num_heads / kv_heads_),
+        query_rows_(query_rows) {}
 
   int64_t queries(int64_t s) const { return args_.cu_seqlens[s + 1] - args_.cu_seqlens[s]; }
-  int64_t row_tiles(int64_t s) const { return (queries(s) * group_ + kQueryRows - 1) / kQueryRows; }
+  int64_t row_tiles(int64_t s) const { return (queries(s) * group_ + query_rows_ - 1) / query_rows_; }
   int64_t count() const {
     int64_t total = 0;
     for (int64_t s = 0; s < *args_.seqs.count; ++s) total += kv_heads_ * row_tiles(s);
@@ -62,6 +65,7 @@ class Items {
   const AttentionPagedArgs& args_;
   const int32_t kv_heads_;
   const int32_t group_;
+  const int query_rows_;
   int64_t seq_ = 0;
   int64_t first_ = 0;  // item of seq_
 };
@@ -79,7 +83,7 @@ void start(const AttentionPagedArgs& args, const Items& items, const Item& item,
     const int64_t head = item.kv_head * items.group() + (item.first_row + r) % items.group();
     const auto* row = static_cast<const std::byte*>(args.q.data);
     row += (token * args.q.stride + head * hd) * static_cast<int64_t>(dtype_bytes(args.q.dtype));
-    kernels.load_query(row, args.q.dtype, kv.spec.head_dim, state.q + r);
+    kernels.load_query(row, args.q.dtype, kv.spec.head_dim, state.q + int64_t{r} * kernels.query_stride);
   }
 }
 
@@ -90,7 +94,7 @@ void add_chunk(const AttentionPagedArgs& args, const Items& items, const Item& i
   const int32_t* table = args.block_table + item.seq * args.max_blocks;
   const int64_t end = std::min(begin + kChunkTokens, items.visible(item));
   const int64_t all_see = items.visible(item, 0);
-  int32_t visible[kQueryRows];
+  int32_t visible[kMaxQueryRows];
   AttentionTile tile;
   for (int64_t token = begin; token < end; token += kTileTokens) {
     tile.tokens = static_cast<int32_t>(std::min<int64_t>(kTileTokens, end - token));
@@ -150,11 +154,11 @@ int64_t chunks_of(int64_t visible) {
 
 void attention_paged(const AttentionPagedArgs& args, Context& context) {
   const auto& kv = static_cast<const CpuKv&>(*args.kv);
-  const AttentionKernels& kernels = attention_kernels(context.isa, kv.spec.dtype);
+  const AttentionKernels& kernels = attention_kernels(context.isa, kv.spec.dtype, kv.spec.head_dim);
   auto* parts = context.scratch<AttentionSums>(attention_paged_workspace(args));
   const AttentionOutput output(args.out, kv.spec.head_dim,
                                reinterpret_cast<std::byte*>(parts) + kMaxParts * sizeof(AttentionSums));
-  Items all(args);
+  Items all(args, kernels.query_rows);
   const int64_t count = all.count();
   int64_t num_parts = 0;
   double work = 0;
@@ -169,12 +173,13 @@ void attention_paged(const AttentionPagedArgs& args, Context& context) {
   const bool small = few && work < 5e5;
   if (!few || small || context.pool.num_threads() == 1 || num_parts == count || num_parts > kMaxParts) {
     context.pool.for_each(count, small ? count : 1, [&](int64_t begin, int64_t end) {
-      Items items(args);
+      const AttentionScope scope(kernels);
+      Items items(args, kernels.query_rows);
       for (int64_t i = begin; i < end; ++i) attend(args, items, items.seek(i), kernels, output, context.isa);
     });
   } else {
     const auto for_part = [&](int64_t part, const auto& visit) {
-      Items items(args);
+      Items items(args, kernels.query_rows);
       for (int64_t i = 0;; ++i) {
         const Item item = items.seek(i);
         const int64_t chunks = chunks_of(items.visible(item));
@@ -183,6 +188,7 @@ void attention_paged(const AttentionPagedArgs& args, Context& context) {
       }
     };
     context.pool.for_each(num_parts, 1, [&](int64_t begin, int64_t end) {
+      const AttentionScope scope(kernels);
       AttentionState state;
       for (int64_t part = begin; part < end; ++part) {
         for_part(part, [&](const Items& items, const Item& item, int64_t token) {

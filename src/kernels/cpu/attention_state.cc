@@ -6,8 +6,8 @@
 namespace glimpse::cpu {
 
 void AttentionSums::clear() {
-  std::fill(max, max + kQueryRows + 8, -INFINITY);
-  std::fill(weight_sum, weight_sum + kQueryRows + 8, 0.0f);
+  std::fill(max, max + kMaxQueryRows, -INFINITY);
+  std::fill(weight_sum, weight_sum + kMaxQueryRows, 0.0f);
   std::fill(sums, sums + int64_t{rows} * layout.padded, 0.0f);
 }
 

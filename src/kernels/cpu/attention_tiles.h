@@ -11,58 +11,11 @@
 #define GLIMPSE_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-using F = Simd::F;
-using I = Simd::I;
-constexpr int kLanes = Simd::kLanes;
+#include "kernels/cpu/attention_pack.h"
+#include "kernels/cpu/attention_softmax.h"
+
 constexpr int kBlockVecs = kKvBlock / kLanes;
 constexpr int kMaxSums = kLanes == 16 ? 24 : 12;
-
-struct DotF32 {
-  static constexpr int kPerWord = 1;
-  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::fma(Simd::as_float(w), Simd::as_float(x), acc); }
-  GLIMPSE_INLINE void store_weights(uint32_t* weights, int64_t token, F x) {
-    Simd::store(reinterpret_cast<float*>(weights) + token, x);
-  }
-  // 2^x on [-0.5, 0.5], minimax: relative error 1.9e-9 before rounding.
-  GLIMPSE_INLINE F power(F x) {
-    F p = Simd::fma(Simd::set1(0.000153458124f), x, Simd::set1(0.00133999309f));
-    p = Simd::fma(p, x, Simd::set1(0.00961848907f));
-    p = Simd::fma(p, x, Simd::set1(0.0555032864f));
-    p = Simd::fma(p, x, Simd::set1(0.240226462f));
-    p = Simd::fma(p, x, Simd::set1(0.693147182f));
-    return Simd::fma(p, x, Simd::set1(1.0f));
-  }
-};
-
-struct DotBf16 {
-  static constexpr int kPerWord = 2;
-  GLIMPSE_INLINE F dot(F acc, I w, I x) { return Simd::dot_bf16(acc, w, x); }
-  GLIMPSE_INLINE void store_weights(uint32_t* weights, int64_t token, F x) {
-    Simd::round_bf16(reinterpret_cast<bf16*>(weights) + token, x);
-  }
-  // Relative error 2.6e-6; the result is rounded to 8 bits (2e-3).
-  GLIMPSE_INLINE F power(F x) {
-    F p = Simd::fma(Simd::set1(0.00957010221f), x, Simd::set1(0.0559178628f));
-    p = Simd::fma(p, x, Simd::set1(0.240247443f));
-    p = Simd::fma(p, x, Simd::set1(0.693121791f));
-    return Simd::fma(p, x, Simd::set1(0.999999285f));
-  }
-};
-
-template <class Dot>
-GLIMPSE_INLINE F exp2(F x) {
-  const F n = Simd::round(x);
-  return Simd::scale_by_power(Dot::power(Simd::sub(x, n)), n);
-}
-
-GLIMPSE_INLINE float reduce_add(F x) {
-  alignas(64) float lanes[kLanes];
-  Simd::store(lanes, x);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
 
 GLIMPSE_INLINE const std::byte* bytes_of(const uint32_t* words) {
   return reinterpret_cast<const std::byte*>(words);
@@ -194,57 +147,6 @@ void compute_scores(AttentionState& state, const AttentionTile& tile) {
   }
 }
 
-// Scores to weights; moves the maxima and the sums of the weights. Weights are complete up to the vector that holds the
-// tile's last token; what a row does not see has weight zero, whatever its score is.
-template <class Dot>
-void compute_weights(AttentionState& state, const AttentionTile& tile) {
-  constexpr int kWeightWords = kTileTokens / Dot::kPerWord;
-  const F scale = Simd::set1(state.scale);
-  alignas(64) float old_max[kQueryRows + 8];
-  for (int r = 0; r < state.rows; ++r) {
-    const float* scores = state.scores + r * kTileTokens;
-    const int visible = tile.visible == nullptr || tile.visible[r] > tile.tokens ? tile.tokens : tile.visible[r];
-    old_max[r] = state.max[r];
-    if (visible <= 0) continue;
-    F max = Simd::set1(-INFINITY);
-    int t = 0;
-    for (; t + kLanes <= visible; t += kLanes) max = Simd::max(max, Simd::load(scores + t));
-    if (t < visible) {
-      max = Simd::max(max, Simd::first_lanes(Simd::load(scores + t), visible - t, Simd::set1(-INFINITY)));
-    }
-    const float scaled = Simd::reduce_max(max) * state.scale;
-    if (scaled > state.max[r]) state.max[r] = scaled;
-  }
-  for (int r = 0; r < state.rows; r += kLanes) {
-    // max(NaN, x) is x: a row that has seen nothing (both maxima -infinity) shrinks by 2^-200, which is zero.
-    const F moved = Simd::max(Simd::sub(Simd::load(old_max + r), Simd::load(state.max + r)), Simd::set1(-200.0f));
-    Simd::store(state.shrink + r, exp2<DotF32>(moved));
-  }
-  const int end = (tile.tokens + kLanes - 1) / kLanes * kLanes;
-  for (int r = 0; r < state.rows; ++r) {
-    const float* scores = state.scores + r * kTileTokens;
-    uint32_t* weights = state.weights + r * kWeightWords;
-    const int visible = tile.visible == nullptr || tile.visible[r] > tile.tokens ? tile.tokens : tile.visible[r];
-    const F max = Simd::set1(state.max[r]);
-    F sum = Simd::zero();
-    int t = 0;
-    for (; t + kLanes <= visible; t += kLanes) {
-      const F weight = exp2<Dot>(Simd::fms(Simd::load(scores + t), scale, max));
-      sum = Simd::add(sum, weight);
-      Dot::store_weights(weights, t, weight);
-    }
-    if (t < visible) {
-      F weight = exp2<Dot>(Simd::fms(Simd::load(scores + t), scale, max));
-      weight = Simd::first_lanes(weight, visible - t, Simd::zero());
-      sum = Simd::add(sum, weight);
-      Dot::store_weights(weights, t, weight);
-      t += kLanes;
-    }
-    for (; t < end; t += kLanes) Dot::store_weights(weights, t, Simd::zero());
-    state.weight_sum[r] = state.weight_sum[r] * state.shrink[r] + reduce_add(sum);
-  }
-}
-
 template <class Dot, int kVecs>
 void add_columns(AttentionState& state, const AttentionTile& tile, int column) {
   static constexpr auto kTable = value_table<Dot, kVecs>(std::make_index_sequence<kValueRows>());
@@ -317,32 +219,16 @@ void pack_block_f32(const void* keys, const void* values, int64_t src_stride, in
   }
 }
 
-void pack_block_bf16(const void* keys, const void* values, int64_t src_stride, int32_t tokens, int32_t head_dim,
-                     uint32_t* key_words, uint32_t* value_words) {
-  const KvLayout layout = KvLayout::of(DType::kBF16, head_dim);
-  const auto* k = static_cast<const uint16_t*>(keys);
-  const auto* v = static_cast<const uint16_t*>(values);
-  for (int32_t t = 0; t < kKvBlock; ++t) {
-    for (int32_t s = 0; s < layout.steps; ++s) {
-      uint32_t word = 0;
-      if (t < tokens) __builtin_memcpy(&word, k + t * src_stride + 2 * s, sizeof(word));
-      key_words[s * kKvBlock + t] = word;
-    }
-  }
-  for (int32_t t = 0; t < kKvBlock; t += 2) {
-    uint32_t* to = value_words + int64_t{t / 2} * layout.padded;
-    const uint16_t* even = v + t * src_stride;
-    const uint16_t* odd = even + src_stride;
-    if (t + 1 < tokens) {
-      for (int32_t d = 0; d < head_dim; ++d) to[d] = even[d] | static_cast<uint32_t>(odd[d]) << 16;
-    } else {
-      for (int32_t d = 0; d < head_dim; ++d) to[d] = t < tokens ? even[d] : 0u;
-    }
-    for (int32_t d = head_dim; d < layout.padded; ++d) to[d] = 0;
-  }
+template <class Dot>
+constexpr AttentionKernels kernels_of(decltype(AttentionKernels::load_query) load,
+                                      decltype(AttentionKernels::pack_block) pack) {
+  return {.query_rows = kQueryRows,
+          .query_stride = 1,
+          .begin = nullptr,
+          .end = nullptr,
+          .load_query = load,
+          .add_tile = add_tile<Dot>,
+          .pack_block = pack};
 }
-
-constexpr AttentionKernels kF32Kernels = {
-    .load_query = load_query_f32, .add_tile = add_tile<DotF32>, .pack_block = pack_block_f32};
-constexpr AttentionKernels kBf16Kernels = {
-    .load_query = load_query_bf16, .add_tile = add_tile<DotBf16>, .pack_block = pack_block_bf16};
+constexpr AttentionKernels kF32Kernels = kernels_of<DotF32>(load_query_f32, pack_block_f32);
+constexpr AttentionKernels kBf16Kernels = kernels_of<DotBf16>(load_query_bf16, pack_block_bf16);

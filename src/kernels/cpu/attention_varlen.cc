@@ -65,14 +65,14 @@ class SegmentCursor {
 
 void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
   const Plan p = plan(args);
-  const AttentionKernels& kernels = attention_kernels(context.isa, args.qkv.dtype);
+  const AttentionKernels& kernels = attention_kernels(context.isa, args.qkv.dtype, args.head_dim);
   auto* packed = context.scratch<uint32_t>(attention_varlen_workspace(args));
   const AttentionOutput output(args.out, args.head_dim, reinterpret_cast<std::byte*>(packed) + p.packed_bytes);
   const int64_t segments = *args.segments.count;
   const int64_t width = int64_t{args.num_heads} * args.head_dim;
   const auto length = [&](int64_t s) { return args.cu_seqlens[s + 1] - args.cu_seqlens[s]; };
   const auto blocks_of = [&](int64_t s) { return (length(s) + kKvBlock - 1) / kKvBlock; };
-  const auto tiles_of = [&](int64_t s) { return (length(s) + kQueryRows - 1) / kQueryRows; };
+  const auto tiles_of = [&](int64_t s) { return (length(s) + kernels.query_rows - 1) / kernels.query_rows; };
   int64_t blocks = 0, tiles = 0;
   double work = 0;
   for (int64_t s = 0; s < segments; ++s) {
@@ -103,6 +103,7 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
       }
     };
     const auto attend = [&](int64_t begin, int64_t end) {
+      const AttentionScope scope(kernels);
       AttentionState state;
       state.head_dim = args.head_dim;
       state.layout = p.layout;
@@ -112,17 +113,17 @@ void attention_varlen(const AttentionVarlenArgs& args, Context& context) {
         const int64_t h = item / tiles;
         SegmentCursor cursor(h * tiles);
         const int64_t s = cursor.seek(item, tiles_of);
-        const int64_t tile_first = (item - cursor.first()) * kQueryRows;
+        const int64_t tile_first = (item - cursor.first()) * kernels.query_rows;
         const int64_t first = std::max<int64_t>(tile_first, args.first_query - args.cu_seqlens[s]);
         const int64_t end_row =
-            std::min<int64_t>({tile_first + kQueryRows, length(s), args.end_query() - args.cu_seqlens[s]});
+            std::min<int64_t>({tile_first + kernels.query_rows, length(s), args.end_query() - args.cu_seqlens[s]});
         if (end_row <= first) continue;  // not in this slice
         const int32_t head = first_head + static_cast<int32_t>(h);
         state.rows = static_cast<int32_t>(end_row - first);
         state.clear();
         for (int32_t r = 0; r < state.rows; ++r) {
           kernels.load_query(element(args.qkv, args.cu_seqlens[s] + first + r, int64_t{head} * args.head_dim),
-                             args.qkv.dtype, args.head_dim, state.q + r);
+                             args.qkv.dtype, args.head_dim, state.q + int64_t{r} * kernels.query_stride);
         }
         const uint32_t* words = packed + h * p.head_words + first_block(args, s) * p.layout.words();
         AttentionTile tile;

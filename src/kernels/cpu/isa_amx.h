@@ -2,6 +2,8 @@
 // As assembly with a memory clobber, because g++ 12's intrinsics do not tell the compiler what memory they read: it
 // drops or moves the stores before them, those to the configuration among them.
 
+#define GLIMPSE_INLINE [[gnu::always_inline]] static inline
+
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
   uint8_t start_row = 0;

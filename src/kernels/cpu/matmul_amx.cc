@@ -13,8 +13,6 @@ namespace glimpse::cpu {
 
 namespace {
 
-#define GLIMPSE_INLINE [[gnu::always_inline]] static inline
-
 #include "kernels/cpu/isa_amx.h"
 
 constexpr int64_t kRowBytes = 64 * sizeof(float);  // of c, and of 16 words of a panel
@@ -34,10 +32,10 @@ void end() {
   release_tiles();
 }
 
-// Asks for the lines from `next` on, `lines` at a time.
-template <_mm_hint kHint>
+// Asks for the lines from `next` on, `lines` at a time; kLocality as __builtin_prefetch has it.
+template <int kLocality>
 GLIMPSE_INLINE const std::byte* prefetch(const std::byte* next, int64_t lines) {
-  for (int64_t i = 0; i < lines; ++i, next += 64) _mm_prefetch(reinterpret_cast<const char*>(next), kHint);
+  for (int64_t i = 0; i < lines; ++i, next += 64) __builtin_prefetch(next, 0, kLocality);
   return next;
 }
 
@@ -67,7 +65,7 @@ GLIMPSE_INLINE void multiply_pair(const BlockArgs& args, const std::byte* a, con
     load_tile<7>(b + kTileColumns, kRowBytes);
     dot_bf16_tiles<1, 4, 7>();
     dot_bf16_tiles<3, 5, 7>();
-    next = prefetch<_MM_HINT_T1>(next, lines);
+    next = prefetch<2>(next, lines);
   }
   store_tile<0>(c_bytes, kRowBytes);
   store_tile<1>(c_bytes + kTileColumns, kRowBytes);
@@ -92,7 +90,7 @@ GLIMPSE_INLINE void multiply_single(const BlockArgs& args, const std::byte* a, f
   }
   const std::byte* b = args.b;
   for (int64_t s = 0; s < args.steps; ++s, a += args.a_step, b += kStepPanelBytes) {
-    next = prefetch<_MM_HINT_T0>(next, lines);
+    next = prefetch<3>(next, lines);
     load_tile<4>(a, args.a_row);
     load_tile<6>(b, kRowBytes);
     dot_bf16_tiles<0, 4, 6>();
