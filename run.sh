@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 packages=(
   g++ cmake ninja-build pkg-config
   libboost1.81-dev libboost-json1.81-dev  # JSON
-  libcli11-dev libfmt-dev                 # command line
+  libcli11-dev libfmt-dev libyaml-cpp-dev # command line
   libturbojpeg0-dev libspng-dev libwebp-dev  # pictures
   libutf8proc-dev libpcre2-dev            # text
   libssl-dev                              # SHA-256, TLS

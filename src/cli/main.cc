@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 #include "cli/commands.h"
+#include "cli/config_file.h"
 #include "cli/serve_options.h"
 
 namespace glimpse {
@@ -22,6 +23,11 @@ int run(int argc, char** argv) {
   const Command commands[] = {add_ask(program), add_inspect(program), add_serve(program)};
   try {
     std::vector<std::string> arguments = with_dashes(argc, argv);
+    if (!arguments.empty() && arguments.front() == "serve") {
+      auto with_file = with_config_file(*program.get_subcommand("serve"), std::move(arguments));
+      if (!with_file) return report(with_file.error());
+      arguments = *std::move(with_file);
+    }
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     program.parse(std::move(arguments));
   } catch (const CLI::ExtrasError& error) {

@@ -78,7 +78,6 @@ constexpr Flag kFlags[] = {
     {"--collect-detailed-traces", Takes::kValue, "traces are served at /v1/traces", nullptr},
     {"--task,--runner", Takes::kValue, "", "auto,generate"},
     {"--disable-custom-all-reduce", Takes::kNothing, "", nullptr},
-    {"--config", Takes::kValue, "configuration files are not read; give the flags", ""},
 };
 
 bool is_listed(std::string_view list, std::string_view value) {

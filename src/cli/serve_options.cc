@@ -61,6 +61,9 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--host", o.server.host, "Address to listen on; 0.0.0.0 lets other machines in")
       ->capture_default_str()
       ->group(group);
+  app.add_option("--config", o.config_file,
+                 "YAML file with any of these flags as keys (\"max-model-len: 8k\"); the command line wins")
+      ->group(group);
   app.add_option("--port", o.server.port, "Port; 0 takes a free one")->capture_default_str()->group(group);
   app.add_option("--uds", o.server.unix_socket, "Unix socket instead of host and port")->group(group);
   app.add_option("--root-path", o.server.root_path, "Prefix of paths that a proxy leaves on")->group(group);

@@ -23,6 +23,7 @@ struct ServeOptions {
   ServerOptions server;
   std::vector<std::string> served_names;
   std::string api_key_file;
+  std::string config_file;                       // its flags have become arguments (config_file.h)
   std::vector<std::string> limit_mm_per_prompt;  // '{"image":10}' or image=10
   std::string mm_processor_kwargs;
   double mm_processor_cache_gb = 0.5;  // picture embeddings in host memory, beside those on the device
