@@ -18,6 +18,10 @@ if(GLIMPSE_SANITIZE)
                                                  -fno-sanitize-recover=all)
   target_link_options(glimpse_flags INTERFACE -fsanitize=${GLIMPSE_SANITIZE})
 endif()
+if(GLIMPSE_FUZZ)
+  # The libraries as well: the fuzzer follows what it can see being reached.
+  target_compile_options(glimpse_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 # glimpse_library(NAME SOURCES... LINKS...): the library of folder src/NAME. LINKS lists the folders it may include
 # (glimpse_x) and its packages; nothing else is linked, so an arrow that is not in the list does not link.
