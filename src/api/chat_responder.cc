@@ -88,7 +88,7 @@ Responder::Usage ChatResponder::usage() const {
   return usage;
 }
 
-Responder::Progress ChatResponder::push(int index, const EngineEvent& event, std::string& out) {
+Responder::Progress ChatResponder::push(int index, const EngineEvent& event, std::string& out, bool hold) {
   ChatChoice& choice = choices_.at(static_cast<size_t>(index));
   if (choice.done) return {.all_done = num_done_ == choices_.size()};
   if (auto failed = failure_of(event)) failure_ = std::move(failed);
@@ -96,7 +96,9 @@ Responder::Progress ChatResponder::push(int index, const EngineEvent& event, std
                                 [&](std::string_view text) { take_text(choice, text, false); });
   if (done) take_text(choice, {}, true);
   if (done && !choice.calls.empty() && choice.finish_reason == "stop") choice.finish_reason = "tool_calls";
-  if (request_.generation.stream) append_chunks(index, choice, out);
+  hold = hold && !done && choice.new_text.calls.empty() &&
+         choice.may_hold(choice.new_text.content.size() + choice.new_reasoning.size());
+  if (request_.generation.stream && !hold) append_chunks(index, choice, out);
   Progress progress;
   if (!done) return progress;
   ++num_done_;

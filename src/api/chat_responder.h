@@ -11,7 +11,7 @@ class ChatResponder final : public Responder {
  public:
   ChatResponder(const ChatRequest& request, const BuiltPrompt& built, const ApiModel& model, Identity identity);
 
-  Progress push(int index, const EngineEvent& event, std::string& out) override;
+  Progress push(int index, const EngineEvent& event, std::string& out, bool hold) override;
   void finish(const ResponseEnd& end, std::string& out) override;
   const ApiError* failure() const override { return failure_ ? &*failure_ : nullptr; }
   Usage usage() const override;

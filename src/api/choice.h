@@ -20,6 +20,7 @@ class LogprobsWriter {
 
   void add(const SampledToken& token);
   bool empty() const { return tokens_.empty(); }
+  size_t bytes() const { return tokens_.size() + logprobs_.size() + tops_.size() + offsets_.size(); }
   // The object of the choice; then it is as new, but text offsets go on.
   void take(std::string& out);
 
@@ -39,6 +40,12 @@ class LogprobsWriter {
 struct Choice {
   Choice(const GenerationFields& fields, bool chat, const ApiModel& model)
       : text(fields, model), logprobs(chat, fields.return_tokens_as_token_ids, model) {}
+
+  // Whether `text_bytes` of text and what goes with them are few enough to wait for a client that does not read.
+  bool may_hold(size_t text_bytes) const {
+    constexpr size_t kMaxHeldBytes = size_t{64} << 10;
+    return text_bytes + logprobs.bytes() + token_ids.size() < kMaxHeldBytes;
+  }
 
   AnswerText text;
   LogprobsWriter logprobs;

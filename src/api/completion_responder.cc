@@ -35,15 +35,18 @@ Responder::Usage CompletionResponder::usage() const {
   return usage;
 }
 
-Responder::Progress CompletionResponder::push(int index, const EngineEvent& event, std::string& out) {
+Responder::Progress CompletionResponder::push(int index, const EngineEvent& event, std::string& out, bool hold) {
   TextChoice& choice = choices_.at(static_cast<size_t>(index));
   if (choice.done) return {.all_done = num_done_ == choices_.size()};
   if (auto failed = failure_of(event)) failure_ = std::move(failed);
   const bool done =
       take_tokens(choice, event, fields_, model_, [&](std::string_view text) { choice.new_text += text; });
-  choice.content += choice.new_text;
-  if (fields_.stream && !choice.new_text.empty()) append_chunk(index, choice, choice.new_text, nullptr, false, out);
-  choice.new_text.clear();
+  hold = hold && !done && choice.may_hold(choice.new_text.size());
+  if (!hold) {
+    choice.content += choice.new_text;
+    if (fields_.stream && !choice.new_text.empty()) append_chunk(index, choice, choice.new_text, nullptr, false, out);
+    choice.new_text.clear();
+  }
   Progress progress;
   if (!done) return progress;
   ++num_done_;

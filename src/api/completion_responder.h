@@ -10,7 +10,7 @@ class CompletionResponder final : public Responder {
   CompletionResponder(const CompletionRequest& request, std::span<const BuiltPrompt> built, const ApiModel& model,
                       Identity identity);
 
-  Progress push(int index, const EngineEvent& event, std::string& out) override;
+  Progress push(int index, const EngineEvent& event, std::string& out, bool hold) override;
   void finish(const ResponseEnd& end, std::string& out) override;
   const ApiError* failure() const override { return failure_ ? &*failure_ : nullptr; }
   Usage usage() const override;

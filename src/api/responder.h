@@ -46,8 +46,9 @@ class Responder {
     bool all_done = false;     // every choice is: call finish()
   };
   // The next event of choice `index`. With stream, appends zero or one event ("data: {…}\n\n") to `out` (several only
-  // for tool calls); `out` is the caller's and may be reused. Events after a choice is done are ignored.
-  virtual Progress push(int index, const EngineEvent& event, std::string& out) = 0;
+  // for tool calls); `out` is the caller's and may be reused. Events after a choice is done are ignored. `hold`: keep
+  // the text for a later event of the choice, whose chunk then has both; so it will be unless that becomes too much.
+  virtual Progress push(int index, const EngineEvent& event, std::string& out, bool hold = false) = 0;
 
   // After all_done. With stream: the last choice's finish_reason, usage if asked for, latency and timings, and
   // "data: [DONE]\n\n". Without: the whole response object.

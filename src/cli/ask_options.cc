@@ -190,7 +190,8 @@ int32_t context_length(const ModelOptions& options, const ModelSource& source) {
 }
 
 Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, const ModelSource& source,
-                                            const ModelOptions& options) {
+                                            const ModelOptions& options,
+                                            std::function<void(const LoadProgress&)> watcher) {
   const auto bar = std::make_shared<ProgressBar>();  // the vision tower is loaded later, with the first picture
   RunnerOptions runner;
   runner.dtype = options.dtype == "float32"    ? DType::kF32
@@ -214,7 +215,10 @@ Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, co
   runner.cache_key = source.cache_key;
   runner.enforce_eager = options.enforce_eager;
   runner.gpu_memory_utilization = options.gpu_memory_utilization;
-  runner.progress = [bar](const LoadProgress& progress) { bar->update(progress); };
+  runner.progress = [bar, watcher = std::move(watcher)](const LoadProgress& progress) {
+    bar->update(progress);
+    if (watcher) watcher(progress);
+  };
   auto loaded = Runner::create(std::move(backend), source.config, source.weights, runner);
   bar->clear();
   if (loaded && options.gpu_memory_utilization > 0 && !(*loaded)->memory_plan().empty()) {

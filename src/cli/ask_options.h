@@ -3,6 +3,7 @@
 // The options of `glimpse ask`, and the model that they ask for.
 
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -63,8 +64,10 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options);
 // Tokens of a sequence's context: what the options say, else the checkpoint's, at most 8192.
 int32_t context_length(const ModelOptions& options, const ModelSource& source);
 
-// Packs the weights for `backend`, with a progress bar. Errors: the checkpoint's and the machine's.
+// Packs the weights for `backend`, with a progress bar; `watcher` (may be empty) sees what it shows, also when the
+// vision tower is loaded later, with the first picture. Errors: the checkpoint's and the machine's.
 Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, const ModelSource& source,
-                                            const ModelOptions& options);
+                                            const ModelOptions& options,
+                                            std::function<void(const LoadProgress&)> watcher = {});
 
 }  // namespace glimpse

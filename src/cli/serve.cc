@@ -3,6 +3,7 @@
 
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
+#include <thread>
 
 #include "cli/commands.h"
 #include "cli/serve_options.h"
@@ -11,6 +12,7 @@
 #include "kernels/backend.h"
 #include "server/log.h"
 #include "server/server.h"
+#include "server/startup.h"
 #include "server/traces.h"
 
 namespace glimpse {
@@ -33,6 +35,26 @@ int64_t plan_kv_tokens(const ServeOptions& options, const TextConfig& text, int3
   return std::clamp(budget / token_bytes, int64_t{max_model_len}, std::max(wanted, int64_t{max_model_len}));
 }
 
+// Runs the I/O from the first connection on, beside the loading.
+class IoThread {
+ public:
+  explicit IoThread(asio::io_context& io) : io_(io), thread_([&io] { io.run(); }) {}
+  IoThread(const IoThread&) = delete;
+  IoThread& operator=(const IoThread&) = delete;
+  // Where loading has failed.
+  ~IoThread() {
+    if (!thread_.joinable()) return;
+    io_.stop();
+    thread_.join();
+  }
+  // Returns when somebody has stopped the I/O.
+  void wait() { thread_.join(); }
+
+ private:
+  asio::io_context& io_;
+  std::thread thread_;
+};
+
 class ServeCommand {
  public:
   explicit ServeCommand(ServeOptions& options) : options_(options) {}
@@ -48,6 +70,16 @@ class ServeCommand {
     options_.server.version = GLIMPSE_VERSION;
 
     const int64_t start_ns = clock_.now_ns();
+
+    // The address first: a port in use is known at once, and who starts us can watch.
+    asio::io_context io(1);
+    HttpServer http(io, options_.server, clock_);
+    RETURN_IF_ERROR(http.bind());
+    Startup startup(http, options_.server);
+    http.start();
+    IoThread thread(io);
+    log_info("listening on {}", http.url());
+
     ASSIGN_OR_RETURN(ModelSource source,
                      open_model(options_.model.model,
                                 options_.model.load_format == "dummy" ? LoadFormat::kDummy : LoadFormat::kAuto));
@@ -66,7 +98,13 @@ class ServeCommand {
     }
     options_.model.num_image_rows = 2 * int64_t{max_model_len};
     log_info("loading {}", source.label);
-    ASSIGN_OR_RETURN(const auto runner, load_runner(std::move(backend), source, options_.model));
+    const auto watcher = [&startup](const LoadProgress& progress) {
+      startup.report(progress.what, progress.total > 0
+                                        ? static_cast<double>(progress.done) / static_cast<double>(progress.total)
+                                        : -1);
+    };
+    ASSIGN_OR_RETURN(const auto runner, load_runner(std::move(backend), source, options_.model, watcher));
+    startup.report("warming up", -1);
     ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner, clock_));
     RETURN_IF_ERROR(warm_up(*step_runner, options_.preload_vision));
     model.vocabulary();  // made once, so that the first answer under a schema is as fast as the second
@@ -78,7 +116,7 @@ class ServeCommand {
     engine_options.loop.vision.max_host_bytes = static_cast<int64_t>(options_.mm_processor_cache_gb * kGiB);
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
     BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
-    return serve(model, engine, steps);
+    return serve(io, http, startup, thread, model, engine, steps);
   }
 
  private:
@@ -95,24 +133,31 @@ class ServeCommand {
         static_cast<double>(options_.server.files.max_bytes) / kGiB, static_cast<double>(available_memory()) / kGiB);
   }
 
-  Status serve(const ApiModel& model, Engine& engine, StepRing& steps) {
-    asio::io_context io(1);
-    Server server(io, options_.server, clock_, model, engine, &steps);
-    RETURN_IF_ERROR(server.bind());
-    server.start();
-    asio::signal_set signals(io, SIGINT, SIGTERM);
+  Status serve(asio::io_context& io, HttpServer& http, Startup& startup, IoThread& thread, const ApiModel& model,
+               Engine& engine, StepRing& steps) {
+    // Made on the I/O thread, gone when that has ended.
+    std::unique_ptr<Server> server;
+    asio::signal_set signals(io);
     std::function<void()> wait_for_signal = [&] {
       signals.async_wait([&](error_code ec, int signal) {
         if (ec) return;
         log_info("signal {}: finishing what runs, at most {:g} s; again: at once", signal, options_.drain_timeout_s);
-        server.drain([&io] { io.stop(); });
+        server->drain([&io] { io.stop(); });
         wait_for_signal();
       });
     };
-    wait_for_signal();
-    log_info("Glimpse is ready: {}/ serves {}{}", server.url(), model.name(),
-             options_.server.api_keys.empty() ? "" : fmt::format(", {} API keys", options_.server.api_keys.size()));
-    io.run();
+    asio::post(io, [&] {
+      server = std::make_unique<Server>(io, http, options_.server, clock_, model, engine, &steps);
+      startup.done();
+      // Before this moment a signal ends the process: there is nothing to finish.
+      for (const int signal : {SIGINT, SIGTERM}) signals.add(signal);
+      wait_for_signal();
+      log_info("Glimpse is ready: {}/ serves {}{}", http.url(), model.name(),
+               options_.server.api_keys.empty() ? "" : fmt::format(", {} API keys", options_.server.api_keys.size()));
+    });
+    thread.wait();
+    signals.cancel();
+    server.reset();
     engine.stop(clock_.now_ns());
     log_info("stopped");
     return {};

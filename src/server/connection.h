@@ -67,6 +67,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // max_pending_bytes would wait.
   bool write(std::string_view bytes, bool bounded);
   size_t pending_bytes() const { return pending_.size() + writing_.size() - written_; }
+  // So much waits that more had better come in fewer pieces.
+  bool congested() const { return pending_bytes() > limits_.max_pending_bytes / 16; }
   // Returns when everything has been sent, or the connection is broken.
   Task<void> flush();
   bool broken() const { return broken_; }

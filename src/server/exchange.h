@@ -54,6 +54,7 @@ class Exchange {
   bool stream_finished() const { return stream_finished_; }
 
   Connection& connection() { return connection_; }
+  const Connection& connection() const { return connection_; }
   // Status and bytes of a streamed answer, for the log.
   int stream_status() const { return stream_status_; }
   bool keep_alive() const { return request.keep_alive && !draining; }

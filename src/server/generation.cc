@@ -69,7 +69,8 @@ void Generation::on_event(int index, EngineEvent event) {
   out_.clear();
   Recording* recording = i < recordings_.size() && recordings_[i].key ? &recordings_[i] : nullptr;
   if (recording != nullptr) recording->answer.append(event, with_logprobs_);
-  const Responder::Progress progress = responder_->push(index, event, out_);
+  const bool hold = sink_ != nullptr && sink_->congested();
+  const Responder::Progress progress = responder_->push(index, event, out_, hold);
   if (progress.cancel && (finish_.empty() || finish_ == "cancelled")) finish_ = "stop";
   if (progress.cancel && i < engine_ids_.size() && engine_ids_[i] != 0) {
     engine_.cancel(std::exchange(engine_ids_[i], 0));

@@ -29,6 +29,8 @@ class GenerationSink {
   virtual ~GenerationSink() = default;
   // The request has been admitted and will be streamed; called before the first event.
   virtual void begin(const LatencyAccount& so_far) = 0;
+  // The client does not take what has been written: what comes now is put together into fewer, larger events.
+  virtual bool congested() const = 0;
   // One or more whole server-sent events. False: nobody reads them; the request is cancelled.
   virtual bool write(std::string_view events) = 0;
 };

@@ -265,6 +265,7 @@ Task<std::optional<HttpResponse>> HttpServer::dispatch(Exchange& exchange, const
                         {"access-control-max-age", "600"}};
     co_return response;
   }
+  if (before_ready) co_return before_ready(exchange);
   Router::Match match = router.find(request.method, request.path);
   if (match.route == nullptr) {
     // Without a key nobody learns which paths there are.

@@ -34,6 +34,8 @@ class HttpServer {
 
   Router router;
   std::function<void(const RequestOutcome&)> on_answered;  // may be empty
+  // While set it answers everything (startup.h).
+  std::function<HttpResponse(Exchange&)> before_ready;
 
   // Takes the address, so that a second server fails before it loads anything; nobody is let in yet. Errors: kResource
   // naming the address; kInvalidData for TLS files.

@@ -53,19 +53,24 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 // Makes the socket, or refuses to: the address here is the one that will be connected to.
 curl_socket_t open_socket(void* user, curlsocktype, curl_sockaddr* address) {
   auto& download = *static_cast<Download*>(user);
-  bool allowed = download.policy->allow_private_addresses;
-  if (!allowed && address->family == AF_INET) {
+  bool allowed = false;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (address->family == AF_INET) {
     sockaddr_in v4;
     std::memcpy(&v4, &address->addr, sizeof v4);
     allowed = is_public_ipv4(ntohl(v4.sin_addr.s_addr));
-  } else if (!allowed && address->family == AF_INET6) {
+    ::inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+  } else if (address->family == AF_INET6) {
     sockaddr_in6 v6;
     // curl keeps room for any address behind `addr`.
     std::memcpy(&v6, static_cast<const void*>(&address->addr), std::min(sizeof v6, size_t{address->addrlen}));
     uint8_t bytes[16];
     std::memcpy(bytes, v6.sin6_addr.s6_addr, sizeof bytes);
     allowed = is_public_ipv6(bytes);
+    ::inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
   }
+  const auto& listed = download.policy->private_addresses;
+  allowed = allowed || std::find(listed.begin(), listed.end(), text) != listed.end();
   if (!allowed) {
     download.forbidden_address = true;
     return CURL_SOCKET_BAD;

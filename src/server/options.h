@@ -23,7 +23,7 @@ struct MediaPolicy {
   std::vector<std::string> allowed_domains;  // host names of http(s) URLs; empty: none
   std::string allowed_path;                  // folder that file:// URLs must lie below; empty: none
   bool allow_redirects = true;
-  bool allow_private_addresses = false;  // for tests and closed networks
+  std::vector<std::string> private_addresses;  // of those that are not the public internet's, the ones to fetch from
   int64_t fetch_timeout_ms = 5000;
   size_t max_bytes = size_t{64} << 20;
 };

@@ -20,6 +20,7 @@ class HttpSink final : public GenerationSink {
         {"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"server-timing", server_timing(so_far)}};
     exchange_.start_stream(head);
   }
+  bool congested() const override { return exchange_.connection().congested(); }
   bool write(std::string_view events) override { return exchange_.write_stream(events); }
 
  private:

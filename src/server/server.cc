@@ -7,9 +7,9 @@
 namespace glimpse {
 
 struct Server::Impl {
-  Impl(asio::io_context& io, const ServerOptions& options, const Clock& clock, const ApiModel& model, Engine& engine,
-       StepRing* steps)
-      : service(io, options, clock, model, engine, steps) {}
+  Impl(asio::io_context& io, HttpServer& http, const ServerOptions& options, const Clock& clock, const ApiModel& model,
+       Engine& engine, StepRing* steps)
+      : service(io, options, clock, model, engine, steps, http) {}
 
   // Expiry of files, and the engine's step records before their ring is full.
   Task<void> housekeeping() {
@@ -27,9 +27,9 @@ struct Server::Impl {
   bool stopped = false;
 };
 
-Server::Server(asio::io_context& io, const ServerOptions& options, const Clock& clock, const ApiModel& model,
-               Engine& engine, StepRing* steps)
-    : impl_(std::make_unique<Impl>(io, options, clock, model, engine, steps)) {
+Server::Server(asio::io_context& io, HttpServer& http, const ServerOptions& options, const Clock& clock,
+               const ApiModel& model, Engine& engine, StepRing* steps)
+    : impl_(std::make_unique<Impl>(io, http, options, clock, model, engine, steps)) {
   Service& service = impl_->service;
   service.http.on_answered = [&service](const RequestOutcome& outcome) {
     service.metrics.count_http(outcome.route, outcome.request->method, outcome.status,
@@ -51,6 +51,7 @@ Server::Server(asio::io_context& io, const ServerOptions& options, const Clock& 
   add_token_routes(service);
   add_websocket_route(service);
   add_page_routes(service);
+  asio::co_spawn(io, impl_->housekeeping(), asio::detached);
 }
 
 Server::~Server() {
@@ -67,23 +68,6 @@ Server::~Server() {
   impl_->service.text_pool.stop();
   impl_->service.preparation.stop();
   impl_->service.fetch.stop();
-}
-
-Status Server::bind() {
-  return impl_->service.http.bind();
-}
-
-void Server::start() {
-  impl_->service.http.start();
-  asio::co_spawn(impl_->service.io, impl_->housekeeping(), asio::detached);
-}
-
-uint16_t Server::port() const {
-  return impl_->service.http.port();
-}
-
-std::string Server::url() const {
-  return impl_->service.http.url();
 }
 
 void Server::drain(std::function<void()> done) {

@@ -1,7 +1,6 @@
 #pragma once
 
-// The whole server over one engine: wires the parts, adds the routes. `main` and the tests make one, run the
-// io_context, and drain it in the end.
+// The whole server over one engine: wires the parts, adds the routes.
 
 #include <functional>
 #include <memory>
@@ -15,21 +14,17 @@
 
 namespace glimpse {
 
+class HttpServer;
 class StepRing;
 
 class Server {
  public:
-  // Everything is borrowed and outlives this. `steps`: what the engine was made to report to; may be null.
-  Server(asio::io_context& io, const ServerOptions& options, const Clock& clock, const ApiModel& model, Engine& engine,
-         StepRing* steps);
+  // Everything is borrowed and outlives this. `http` may have been accepting connections for a while; then this is the
+  // I/O thread. `steps`: what the engine was made to report to; may be null.
+  Server(asio::io_context& io, HttpServer& http, const ServerOptions& options, const Clock& clock,
+         const ApiModel& model, Engine& engine, StepRing* steps);
   // The io_context has to have stopped running.
   ~Server();
-
-  // Errors: kResource naming the address, kInvalidData for TLS files.
-  Status bind();
-  void start();
-  uint16_t port() const;
-  std::string url() const;
 
   // Graceful end: /ready says 503, new requests are refused, running ones are finished or, at the deadline, cut off;
   // then `done` is called. A second call makes the deadline now.

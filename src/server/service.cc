@@ -5,7 +5,7 @@
 namespace glimpse {
 
 Service::Service(asio::io_context& io_context, const ServerOptions& server_options, const Clock& the_clock,
-                 const ApiModel& api_model, Engine& the_engine, StepRing* step_ring)
+                 const ApiModel& api_model, Engine& the_engine, StepRing* step_ring, HttpServer& http_server)
     : io(io_context),
       options(server_options),
       clock(the_clock),
@@ -21,7 +21,7 @@ Service::Service(asio::io_context& io_context, const ServerOptions& server_optio
       fetch(server_options.media),
       pictures(files, preparation, fetch, text_pool, the_clock),
       generations(io_context, server_options, the_clock, api_model, the_engine, pictures, text_pool, metrics, traces),
-      http(io_context, server_options, the_clock) {}
+      http(http_server) {}
 
 void Service::drain_steps() {
   if (steps == nullptr) return;

@@ -21,7 +21,7 @@ class WebSocketSession;
 
 struct Service {
   Service(asio::io_context& io_context, const ServerOptions& server_options, const Clock& the_clock,
-          const ApiModel& api_model, Engine& the_engine, StepRing* step_ring);
+          const ApiModel& api_model, Engine& the_engine, StepRing* step_ring, HttpServer& http_server);
 
   asio::io_context& io;
   const ServerOptions& options;
@@ -39,7 +39,7 @@ struct Service {
   MediaFetch fetch;
   PictureSources pictures;
   GenerationService generations;
-  HttpServer http;
+  HttpServer& http;
 
   // Drafts that run, oldest first, by owner.
   std::map<std::string, std::deque<std::pair<std::string, std::shared_ptr<Generation>>>> drafts;

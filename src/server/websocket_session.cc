@@ -45,6 +45,8 @@ class WebSocketSession::Sink final : public GenerationSink {
 
   void begin(const LatencyAccount&) override {}
 
+  bool congested() const override { return stream_.congested(); }
+
   bool write(std::string_view events) override {
     bool open = true;
     while (!events.empty()) {

@@ -86,6 +86,8 @@ class BeastWebSocket final : public WebSocketStream, public std::enable_shared_f
     return true;
   }
 
+  bool congested() const override { return pending_bytes_ > limits_.max_pending_bytes / 16; }
+
   void close(uint16_t code, std::string_view reason) override {
     if (broken_ || closing_) return;
     closing_ = true;

@@ -35,6 +35,8 @@ class WebSocketStream {
   virtual Task<std::optional<Message>> read() = 0;
   // Queues a text frame. False: the stream is broken, or the client does not read.
   virtual bool write(std::string text) = 0;
+  // So much waits to be written that more had better come in fewer pieces.
+  virtual bool congested() const = 0;
   // Begins the closing handshake. 1000: done; 1001: going away; 1008: policy; 1011: internal.
   virtual void close(uint16_t code, std::string_view reason) = 0;
 };

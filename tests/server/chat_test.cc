@@ -151,16 +151,75 @@ TEST(Chat, DisconnectWithinTheUploadLeavesNothing) {
   EXPECT_TRUE(rig.engine().seen().empty());
 }
 
+json::array repeated_words(int count) {
+  return {json::object{{"text", " word"}, {"repeat", count}}};
+}
+
+// More than text goes with each token here, and that is not kept for ever.
 TEST(Chat, ASlowReaderIsCutOffInsteadOfHoldingMemory) {
   RigOptions options;
-  options.script = R"([{"text": " word", "repeat": 7000}])";
+  options.script = json::serialize(repeated_words(7000));
+  options.server.connection.max_pending_bytes = 100'000;
+  Rig rig(options);
+  Client client(rig.port(), 4096);
+  json::object body = chat_body("hi", true);
+  body["logprobs"] = true;
+  client.send(wire("POST", "/v1/chat/completions", json::serialize(body)));
+  // Reads nothing: the kernel takes some of the 2 MB, the server little more, then it gives up.
+  EXPECT_TRUE(eventually([&] { return rig.engine().num_cancelled() == 1; }));
+  EXPECT_EQ(request(rig.port(), "GET", "/healthz").status, 200);
+}
+
+TEST(Chat, ASlowReaderGetsTheWholeAnswerInFewerPieces) {
+  constexpr int kWords = 3500;
+  RigOptions options;
+  options.script = json::serialize(repeated_words(kWords));
   options.server.connection.max_pending_bytes = 100'000;
   Rig rig(options);
   Client client(rig.port(), 4096);
   client.send(wire("POST", "/v1/chat/completions", json::serialize(chat_body("hi", true))));
-  // Reads nothing: the kernel takes some of the 1.7 MB, the server 100,000 bytes more, then it gives up.
-  EXPECT_TRUE(eventually([&] { return rig.engine().num_cancelled() == 1; }));
-  EXPECT_EQ(request(rig.port(), "GET", "/healthz").status, 200);
+  ASSERT_TRUE(eventually([&] { return rig.engine().stats().num_running == 1; }));
+  // As a chunk each the answer has 1.7 MB: the sockets' buffers are full long before its end.
+  ASSERT_TRUE(eventually([&] { return rig.engine().stats().num_running == 0; }));
+  EXPECT_EQ(rig.engine().num_cancelled(), 0);
+  const auto events = events_of(client.reply().body);
+  std::string expected;
+  for (int i = 0; i < kWords; ++i) expected += " word";
+  EXPECT_TRUE(text_of(events) == expected.substr(1)) << text_of(events).size();  // an answer's first space is dropped
+  EXPECT_EQ(events.back(), "[DONE]");
+  EXPECT_LT(events.size(), size_t{kWords}) << "tokens that waited together came together";
+}
+
+TEST(Chat, DisconnectAtTheLastWriteLeavesNothing) {
+  RigOptions options;
+  options.script = json::serialize(repeated_words(2500));
+  Rig rig(options);
+  const auto connections = [&] { return request(rig.port(), "GET", "/load").json().at("connections"); };
+  const std::string ask = wire("POST", "/v1/chat/completions", json::serialize(chat_body("hi", true)));
+  {  // the answer is complete, and its end waits for a client that does not read
+    Client client(rig.port(), 4096);
+    client.send(ask);
+    ASSERT_TRUE(eventually([&] { return rig.engine().seen().size() >= 1 && rig.engine().stats().num_running == 0; }));
+    EXPECT_EQ(connections(), 2);
+  }
+  EXPECT_TRUE(eventually([&] { return connections() == 1; }));
+  options.script = R"([{"text": "one two"}])";
+  Rig quick(options);
+  for (int round = 0; round < 50; ++round) {  // somewhere about the last write, before or after it
+    Client client(quick.port());
+    client.send(ask);
+    std::string text;
+    while (text.find(round % 2 == 0 ? "two" : "finish_reason\":\"stop") == std::string::npos) {
+      const std::string more = client.receive();
+      ASSERT_FALSE(more.empty());
+      text += more;
+    }
+  }
+  EXPECT_TRUE(eventually([&] {
+    const json::value load = request(quick.port(), "GET", "/load").json();
+    return load.at("connections") == 1 && load.at("server_load") == 0 && load.at("running") == 0;
+  }));
+  EXPECT_EQ(post_json(quick.port(), "/v1/chat/completions", chat_body("hi")).status, 200);
 }
 
 TEST(Chat, DeadlinesEndRequests) {

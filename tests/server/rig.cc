@@ -37,10 +37,11 @@ Rig::Rig(RigOptions options) : options_(std::move(options)) {
   engine_ = std::make_unique<ScriptedEngine>(options_.engine, script->bind(mini_source()), &steps_);
   model_ = std::make_unique<ApiModel>(mini_source(), ApiModelOptions{.served_names = {"mini", "alias"},
                                                                      .max_model_len = options_.engine.max_model_len});
-  server_ = std::make_unique<Server>(io_, options_.server, clock_, *model_, *engine_, &steps_);
-  const Status bound = server_->bind();
+  http_ = std::make_unique<HttpServer>(io_, options_.server, clock_);
+  const Status bound = http_->bind();
   CHECK(bound.has_value());
-  server_->start();
+  server_ = std::make_unique<Server>(io_, *http_, options_.server, clock_, *model_, *engine_, &steps_);
+  http_->start();
   thread_ = std::thread([this] { io_.run(); });
 }
 
@@ -48,6 +49,7 @@ Rig::~Rig() {
   io_.stop();
   thread_.join();
   server_.reset();
+  http_.reset();
   engine_.reset();  // its callbacks refer to the io_context
 }
 

@@ -13,6 +13,7 @@
 #include "api/model.h"
 #include "base/json.h"
 #include "server/asio.h"
+#include "server/http_server.h"
 #include "server/server.h"
 #include "server/traces.h"
 #include "tests/support/scripted_engine.h"
@@ -33,7 +34,7 @@ class Rig {
   explicit Rig(RigOptions options = {});
   ~Rig();
 
-  uint16_t port() const { return server_->port(); }
+  uint16_t port() const { return http_->port(); }
   ScriptedEngine& engine() { return *engine_; }
   // Runs on the I/O thread and waits.
   void drain();
@@ -46,6 +47,7 @@ class Rig {
   std::unique_ptr<ScriptedEngine> engine_;
   std::unique_ptr<ApiModel> model_;
   asio::io_context io_{1};
+  std::unique_ptr<HttpServer> http_;
   std::unique_ptr<Server> server_;
   std::atomic<bool> drained_{false};
   std::thread thread_;

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/mmap.h"
+#include "server/http_server.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/traces.h"
@@ -36,10 +37,11 @@ Status run(Options& options) {
   if (api.served_names.empty()) api.served_names = {"scripted"};
   const ApiModel model(source, std::move(api));
   asio::io_context io(1);
-  Server server(io, options.server, clock, model, engine, &steps);
-  RETURN_IF_ERROR(server.bind());
-  server.start();
-  std::printf("listening on %s\n", server.url().c_str());
+  HttpServer http(io, options.server, clock);
+  RETURN_IF_ERROR(http.bind());
+  Server server(io, http, options.server, clock, model, engine, &steps);
+  http.start();
+  std::printf("listening on %s\n", http.url().c_str());
   std::fflush(stdout);
   asio::signal_set signals(io, SIGINT, SIGTERM);
   signals.async_wait([&](error_code, int) { server.drain([&io] { io.stop(); }); });
