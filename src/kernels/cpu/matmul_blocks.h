@@ -29,13 +29,36 @@ struct BlockArgs {
   const std::byte* next = nullptr;  // what is wanted after b, as many bytes: fetched meanwhile
 };
 
+// Integer products: groups of 128 columns, two steps of 64 bytes each.
+constexpr int64_t kGroupColumns = 128;
+constexpr int64_t kGroupPanelBytes = 2 * kStepPanelBytes;  // as signed bytes
+constexpr int64_t kRowBlock = 256;                         // rows that have their scales side by side
+
+struct IntBlockArgs {
+  const std::byte* a = nullptr;     // packed rows, of the first group
+  int64_t a_tile = 0;               // bytes from 16 rows to the next 16
+  int64_t tiles = 0;                // of rows
+  const float* a_scales = nullptr;  // [groups][kRowBlock]
+  const std::byte* b = nullptr;     // the panel as unpack left it
+  const float* b_scales = nullptr;  // [groups][64], or null: all 1
+  int64_t groups = 0;
+  float* c = nullptr;               // [16 tiles, 64] sums: c += sum * (scale of b) * scale of a, group by group
+  const std::byte* next = nullptr;  // next_lines lines that are wanted soon, fetched meanwhile
+  int64_t next_lines = 0;
+};
+
 struct BlockKernels {
   // Around all other calls of a thread. `rows` of a tile: 16, or fewer where there is but one tile.
   void (*begin)(int64_t rows);
   void (*end)();
   void (*multiply_bf16)(const BlockArgs& args);
-  // Up to 16 rows of `bytes` bytes, `stride` apart, to one tile for each step of 64 bytes; what is missing is zero.
-  void (*pack_rows)(const std::byte* rows, int64_t stride, int64_t count, int64_t bytes, std::byte* dst);
+  void (*multiply_int)(const IntBlockArgs& args);
+  // Up to 16 rows of `bytes` bytes, `stride` apart, to `steps` tiles of 64 bytes a row; what is missing is zero.
+  void (*pack_rows)(const std::byte* rows, int64_t stride, int64_t count, int64_t bytes, int64_t steps, std::byte* dst);
+  // A panel's `cols` int8 or int4 columns from the start of a group on, to signed bytes, whole groups with zeros at the
+  // end; and int4's scales.
+  void (*unpack_i8)(const std::byte* panel, int64_t cols, std::byte* dst);
+  void (*unpack_i4)(const std::byte* panel, int64_t cols, std::byte* dst, float* scales);
 };
 
 const BlockKernels& block_kernels_amx();
