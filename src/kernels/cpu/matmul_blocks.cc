@@ -44,7 +44,6 @@ struct Scratch {
   alignas(64) float weight_scales[kBlockGroups * kPanelRows];
   alignas(64) float x_scales[kBlockGroups * kRowBlock];
 };
-};
 
 // What a thread does at a time: panels [first, last) by rows [row, row + rows) of the packed ones.
 struct Unit {
