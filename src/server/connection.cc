@@ -187,7 +187,7 @@ Task<Connection::Piece> Connection::read_body() {
     expect_within(limits_.body_timeout_ms + static_cast<int64_t>(body_bytes_) * 1000 / kBodyBytesPerSecond -
                   (clock_.now_ns() - body_begin_ns_) / 1'000'000);
     const bool more = co_await fill();
-    if (more || in_begin_ < in_.size()) continue;
+    if (more) continue;  // what lies there unparsed is of no use without what would have followed
     piece.fault = timed_out_ ? HttpFault{408, "the request's body did not arrive in time"}
                              : HttpFault{400, "the connection ended within the request's body"};
     break;

@@ -52,6 +52,22 @@ TEST(Http, ABodyCutAtEveryByteIsA400) {
   expect_alive(rig);
 }
 
+// The rest of a chunk that never comes once kept the I/O thread busy for ever.
+TEST(Http, AChunkedBodyCutAtEveryByteIsA400) {
+  const Rig rig;
+  const std::string chat = json::serialize(chat_body("hi"));
+  std::string whole = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+  const size_t head = whole.size();
+  whole += "5\r\n" + chat.substr(0, 5) + "\r\n" + "40;a=b\r\n" + chat.substr(5, 64) + "\r\n0\r\n\r\n";
+  for (size_t cut = head; cut < whole.size(); ++cut) {
+    Client client(rig.port());
+    client.send(whole.substr(0, cut));
+    client.shutdown_send();
+    expect_error(client.reply(), 400, "cut at " + std::to_string(cut));
+  }
+  expect_alive(rig);
+}
+
 TEST(Http, RequestsInPiecesOfOneByteAreAnswered) {
   const Rig rig;
   Client client(rig.port());
