@@ -37,6 +37,7 @@ struct Options {
   int decode = 24;
   int rounds = 1;
   int threads = 0;
+  int isa = -1;
   bool busy = false;
   std::string vision;
   double seconds = 30;  // of the picture's encoding to look at
@@ -215,7 +216,7 @@ Status run(Options options) {
   const Quantization quantization = options.quantization == "int8"   ? Quantization::kInt8
                                     : options.quantization == "int4" ? Quantization::kInt4
                                                                      : Quantization::kNone;
-  ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads}));
+  ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads, .isa = options.isa}));
   options.threads = backend->num_host_threads();
   const int most = *std::max_element(options.streams.begin(), options.streams.end());
   const int longest = options.vision.empty() ? options.prompt + options.decode : 4096;
@@ -266,6 +267,7 @@ int main(int argc, char** argv) {
   app.add_option("--decode", options.decode, "Tokens of each answer");
   app.add_option("--rounds", options.rounds, "Times that each number of streams runs");
   app.add_option("--threads", options.threads);
+  app.add_option("--isa", options.isa, "0: AVX2, 1: AVX-512, 2: with BF16, 3: AMX; default: the best");
   app.add_flag("--busy", options.busy, "One thread, by its processor time");
   app.add_option("--vision", options.vision, "WIDTHxHEIGHT: the pace of the streams while such a picture is encoded");
   app.add_option("--seconds", options.seconds, "How much of its encoding to look at");

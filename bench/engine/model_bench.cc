@@ -33,6 +33,7 @@ struct Options {
   int samples = 9;
   int prefills = 3;
   int threads = 0;
+  int isa = -1;
   int chunk = 512;
   std::vector<std::string> vision;
 };
@@ -185,7 +186,7 @@ double bytes_per_token(const Options& options, const TextConfig& text) {
 Status run(const Options& options) {
   ASSIGN_OR_RETURN(const std::string text, read_file(options.config + "/config.json", 1 << 20));
   ASSIGN_OR_RETURN(const ModelConfig config, parse_model_config(text, options.config + "/config.json"));
-  ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads}));
+  ASSIGN_OR_RETURN(auto backend, make_cpu_backend({.num_threads = options.threads, .isa = options.isa}));
   const auto source = std::make_shared<DummySource>(expected_tensors(config), 0);
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const auto runner,
@@ -221,6 +222,7 @@ int main(int argc, char** argv) {
   app.add_option("--samples", options.samples, "Decode samples; 0: no decoding");
   app.add_option("--prefills", options.prefills, "Prefill and vision runs");
   app.add_option("--threads", options.threads);
+  app.add_option("--isa", options.isa, "0: AVX2, 1: AVX-512, 2: with BF16, 3: AMX; default: the best");
   app.add_option("--chunk", options.chunk, "Tokens of one prefill step");
   app.add_option("--vision", options.vision, "WIDTHxHEIGHT of a picture after resizing; may be repeated");
   CLI11_PARSE(app, argc, argv);
