@@ -85,7 +85,7 @@ Weight make_weight(MatmulFormat format, int32_t n, int32_t k, bool gate_up, bool
     copy(k, scales, k / 128 * 2);
     if (zeros) copy(k + k / 128 * 2, zero, k / 128);
     BENCH_CHECK(
-        pack_i4_values({.data = staged.get<uint8_t>(), .zero_points = zeros, .rows = n, .k = k}, data, nullptr));
+        pack_i4_values({.data = staged.get<uint8_t>(), .zero_points = zeros, .rows = n, .k = k, .n = n}, data, nullptr));
     BENCH_CHECK(cudaDeviceSynchronize());
     w.values = values;
     w.scales = scales;

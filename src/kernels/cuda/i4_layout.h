@@ -1,11 +1,12 @@
 #pragma once
 
-// How int4 weights lie in memory, for the packers and the kernels. Each row of W is contiguous, a row is a run of
-// chunks of 1,024 columns (the last may be shorter, in whole groups of 128), and a chunk is
+// How int4 weights lie in memory, for the packers and the kernels. W is cut into chunks of 1,024 columns (the last may
+// be shorter, in whole groups of 128); a chunk of all rows comes after the other, so that neighbouring rows are one run
+// of bytes: copies of single rows' 528 bytes cross a fourth more cache lines than they fill. A row of a chunk is
 //   16 bytes   eight fp16 scales, one per group; those of groups that do not exist are 0
 //   16 bytes   only with zero points: eight bytes (0..15), one per group, and eight unused
 //   64 bytes   per group of 128 columns
-// so that one bulk copy brings a row's chunk and everything that its values mean. Without zero points the zero is 8.
+// so that one copy brings values and everything that they mean. Without zero points the zero is 8.
 // w = (nibble - zero) * scale.
 //
 // Inside a group the nibbles lie as the tensor cores take them (m16n8k16: lane 4g + t of a warp holds, of row g,
@@ -36,9 +37,24 @@ GLIMPSE_HOST_DEVICE constexpr int32_t chunk_bytes(bool zero_points) {
   return header_bytes(zero_points) + kChunk / 2;
 }
 
-// `k` is a multiple of 128.
+// Of a whole row, in all chunks; `k` is a multiple of 128.
 GLIMPSE_HOST_DEVICE constexpr int64_t row_bytes(int32_t k, bool zero_points) {
   return static_cast<int64_t>((k + kChunk - 1) / kChunk) * header_bytes(zero_points) + k / 2;
+}
+
+GLIMPSE_HOST_DEVICE constexpr int32_t num_chunks(int32_t k) {
+  return (k + kChunk - 1) / kChunk;
+}
+
+// Bytes of one row in chunk `chunk` of `k` columns.
+GLIMPSE_HOST_DEVICE constexpr int32_t piece_bytes(int32_t k, int32_t chunk, bool zero_points) {
+  const int32_t left = k - chunk * kChunk;
+  return header_bytes(zero_points) + (left < kChunk ? left : kChunk) / 2;
+}
+
+// Where a row's piece of a chunk begins, in a weight of `n` rows.
+GLIMPSE_HOST_DEVICE constexpr int64_t piece_at(int64_t n, int32_t k, int64_t row, int32_t chunk, bool zero_points) {
+  return chunk * n * chunk_bytes(zero_points) + row * piece_bytes(k, chunk, zero_points);
 }
 
 // Where a column's nibble lies inside its group: byte offset of its word, and shift.

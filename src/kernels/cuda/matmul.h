@@ -41,10 +41,12 @@ struct MatmulWeight {
 // one ends: between two products memory would idle.
 struct MatmulNext {
   const void* data = nullptr;  // null: not known
-  int64_t row_bytes = 0;
-  int32_t units = 0;      // rows, or gate/up pairs
-  bool gate_up = false;   // the up rows lie `units` rows behind the gate rows
-  int32_t cta_bytes = 0;  // for each CTA, from its first row on
+  int64_t row_bytes = 0;       // in memory, of a row or, for kI4, of its piece of a chunk
+  int64_t chunk_stride = 0;    // kI4: bytes from chunk to chunk
+  int32_t chunks = 1;          // whole ones
+  int32_t units = 0;           // rows, or gate/up pairs
+  bool gate_up = false;        // the up rows lie `units` rows behind the gate rows
+  int32_t cta_bytes = 0;       // for each CTA, from its first row on
 };
 
 // What a product reads and writes. Rows of x and y are contiguous and 16-byte aligned at their beginnings.

@@ -21,8 +21,7 @@ __device__ float weight_at(const MatmulWeight& w, int64_t row, int k) {
   if (w.format == MatmulFormat::kF8) return float(static_cast<const __nv_fp8_e4m3*>(w.data)[row * w.k + k]);
   const int chunk = k / i4::kChunk;
   const int group = k % i4::kChunk / i4::kGroup;
-  const uint8_t* at = static_cast<const uint8_t*>(w.data) + row * i4::row_bytes(w.k, w.zero_points) +
-                      static_cast<int64_t>(chunk) * i4::chunk_bytes(w.zero_points);
+  const uint8_t* at = static_cast<const uint8_t*>(w.data) + i4::piece_at(w.n, w.k, row, chunk, w.zero_points);
   const i4::Place place = i4::place(k % i4::kGroup);
   const auto* words = reinterpret_cast<const uint32_t*>(at + i4::header_bytes(w.zero_points) + group * i4::kGroupBytes);
   const int zero = w.zero_points ? at[16 + group] : 8;

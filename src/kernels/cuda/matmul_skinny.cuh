@@ -4,8 +4,8 @@
 //
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
 // second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
-// accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes, int4 with its
-// scales) and of x into a ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64
+// accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes; int4 with its
+// scales, a quarter of the rows at once) and of x into a ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64
 // bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being the 16-row operand and rows of
 // x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums are added in order.
 //
@@ -57,12 +57,14 @@ struct Params {
   void* y;
   const int32_t* count;
   int64_t w_row_bytes;
+  int64_t chunk_stride;  // of W
   int64_t x_row_bytes;
   int64_t y_stride;
   int32_t units;        // output columns: rows of W, or gate/up pairs
   int32_t rows;         // of x
   int32_t passes;       // per CTA
   int32_t pass_units;   // most units of a pass
+  int32_t grain;        // a pass has a multiple of so many, but for a CTA's last
   int32_t chunks;       // of K
   int32_t chunk_bytes;  // of a W row, whole chunk
   int32_t last_bytes;   // of a W row, last chunk
@@ -87,9 +89,10 @@ struct Range {
 // The units of this CTA in pass `pass`.
 __device__ __forceinline__ Range pass_range(const Params& p, int pass) {
   const int begin = static_cast<int>(static_cast<int64_t>(blockIdx.x) * p.units / gridDim.x);
-  const int end = static_cast<int>(static_cast<int64_t>(blockIdx.x + 1) * p.units / gridDim.x);
-  const int first = begin + (end - begin) * pass / p.passes;
-  return {first, begin + (end - begin) * (pass + 1) / p.passes - first};
+  const int count = static_cast<int>(static_cast<int64_t>(blockIdx.x + 1) * p.units / gridDim.x) - begin;
+  const int grains = (count + p.grain - 1) / p.grain;
+  const int first = grains * pass / p.passes * p.grain;
+  return {begin + first, min(grains * (pass + 1) / p.passes * p.grain, count) - first};
 }
 
 // One of the copying warps. Everything here is the same in all lanes, and one elected lane issues: the copy instruction
@@ -118,6 +121,12 @@ struct Producer {
 
   __device__ void copy_rows(uint32_t destination, const uint8_t* source, int rows, uint32_t bytes,
                             uint32_t barrier) const {
+    if constexpr (kFormat == MatmulFormat::kI4) {  // neighbours in memory: a share of the rows in one copy
+      const uint32_t begin = rows * warp / kProducers * bytes;
+      const uint32_t size = rows * (warp + 1) / kProducers * bytes - begin;
+      if (leader && size != 0) ptx::bulk_copy(destination + begin, source + begin, size, barrier, stream_policy);
+      return;
+    }
     destination += warp * kRowPitch;
     source += warp * p.w_row_bytes;
     const int64_t step = kProducers * p.w_row_bytes;
@@ -139,11 +148,12 @@ struct Producer {
     }
     const uint32_t base = ring + stage * p.stage_bytes;
     const uint8_t* source =
-        p.w + static_cast<int64_t>(step.chunk) * p.chunk_bytes + static_cast<int64_t>(step.range.first) * p.w_row_bytes;
+        p.w + step.chunk * p.chunk_stride +
+        static_cast<int64_t>(step.range.first) * (kFormat == MatmulFormat::kI4 ? bytes : p.w_row_bytes);
     copy_rows(base, source, step.range.count, bytes, barrier);
     if constexpr (kGateUp) {
-      copy_rows(base + p.pass_units * kRowPitch, source + static_cast<int64_t>(p.units) * p.w_row_bytes,
-                step.range.count, bytes, barrier);
+      const int64_t up = static_cast<int64_t>(p.units) * (kFormat == MatmulFormat::kI4 ? bytes : p.w_row_bytes);
+      copy_rows(base + p.pass_units * kRowPitch, source + up, step.range.count, bytes, barrier);
     }
   }
 
@@ -182,18 +192,24 @@ struct Producer {
     if (leader && p.next.data != nullptr) prefetch_next();
   }
 
-  // The first rows that this CTA's successor will copy, shared by the copying warps.
+  // What this CTA's successor will copy first, shared by the copying warps.
   __device__ void prefetch_next() const {
     constexpr int kPiece = 8192;
+    constexpr int64_t kPassUnits = 32;  // about what a chunk's pass has
     const int64_t row = static_cast<int64_t>(blockIdx.x) * p.next.units / gridDim.x;
     const int64_t end_row = static_cast<int64_t>(blockIdx.x + 1) * p.next.units / gridDim.x;
     const int halves = p.next.gate_up ? 2 : 1;
-    const int64_t bytes = min((end_row - row) * p.next.row_bytes, static_cast<int64_t>(p.next.cta_bytes / halves));
-    for (int half = 0; half < halves; ++half) {
-      const auto* source = static_cast<const uint8_t*>(p.next.data) +
-                           (row + half * static_cast<int64_t>(p.next.units)) * p.next.row_bytes;
-      for (int64_t at = warp * kPiece; at < bytes; at += kProducers * kPiece) {
-        ptx::bulk_prefetch(source + at, static_cast<uint32_t>(min(static_cast<int64_t>(kPiece), bytes - at)) & ~15u);
+    const int64_t units = p.next.chunks > 1 ? min(end_row - row, kPassUnits) : end_row - row;
+    int64_t left = p.next.cta_bytes / halves;
+    for (int chunk = 0; chunk < p.next.chunks && left > 0; ++chunk) {
+      const int64_t bytes = min(units * p.next.row_bytes, left);
+      left -= bytes;
+      for (int half = 0; half < halves; ++half) {
+        const auto* source = static_cast<const uint8_t*>(p.next.data) + chunk * p.next.chunk_stride +
+                             (row + half * static_cast<int64_t>(p.next.units)) * p.next.row_bytes;
+        for (int64_t at = warp * kPiece; at < bytes; at += kProducers * kPiece) {
+          ptx::bulk_prefetch(source + at, static_cast<uint32_t>(min(static_cast<int64_t>(kPiece), bytes - at)) & ~15u);
+        }
       }
     }
   }
@@ -211,18 +227,18 @@ struct Consumer {
 
   __device__ void run() const {
     const int group = lane / 4;
-    uint32_t row[kTiles][2];
     uint32_t x_row[kCols];
-#pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        // Rows that a pass lacks read a neighbour's; their sums are not used.
-        const int slot = kGateUp ? min(m * 8 + group, p.pass_units - 1) + h * p.pass_units
-                                 : min(m * 16 + h * 8 + group, p.pass_units - 1);
-        row[m][h] = slot * kRowPitch;
-      }
-    }
+    const uint32_t up = p.pass_units * kRowPitch;
+    const auto rows_at = [&](uint32_t pitch) {
+      LaneRows row;
+      row.first[0] = group * pitch;
+      row.first[1] = row.first[0] + (kGateUp ? up : 8 * pitch);
+      row.last[0] = (p.pass_units - 1) * pitch;
+      row.last[1] = row.last[0] + (kGateUp ? up : 0);
+      row.step = (kGateUp ? 8 : 16) * pitch;
+      return row;
+    };
+    LaneRows row = rows_at(kRowPitch);
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
       const int r = min(c * 8 + (kFormat == MatmulFormat::kI4 ? lane % 8 : group), p.rows - 1);
@@ -241,6 +257,7 @@ struct Consumer {
         if (chunk < p.chunks - 1 || warp < last_spans) {
           const uint32_t w = ring + stage * p.stage_bytes;
           if constexpr (kFormat == MatmulFormat::kI4) {
+            row = rows_at(chunk < p.chunks - 1 ? p.chunk_bytes : p.last_bytes);  // as in memory
             multiply_group<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane, p.zero_points);
           } else if constexpr (kFormat == MatmulFormat::kF8) {
             multiply_f8<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
@@ -370,10 +387,14 @@ Plan make_plan(Params& p, bool gate_up, int num_sms) {
   plan.grid = std::min(num_sms, (p.units + 7) / 8);
   const int most = (p.units + plan.grid - 1) / plan.grid;  // units of a CTA
   const int unit_rows = gate_up ? 2 : 1;
-  const int room = kMaxTiles * 16 / unit_rows;
+  // Whole tiles in a pass waste no products; but where x takes the ring, even passes leave it more stages.
+  const int tile_units = 16 / unit_rows;
+  p.grain = p.rows <= 8 && kFormat != MatmulFormat::kF8 ? tile_units : 1;
+  const int grains = (most + p.grain - 1) / p.grain;
+  const int room = kMaxTiles * tile_units;
   const auto size = [&](int passes) {
     p.passes = passes;
-    p.pass_units = (most + passes - 1) / passes;
+    p.pass_units = std::min(most, (grains + passes - 1) / passes * p.grain);
     p.stage_bytes = p.pass_units * unit_rows * kRowPitch + p.rows * XLayout<kFormat>::kPitch;
     p.stage_bytes = (p.stage_bytes + 127) / 128 * 128;
     return kWarps * p.rows * sums_pitch(p.pass_units * unit_rows) * 4;
@@ -438,12 +459,13 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   const int last = weight.k - (p.chunks - 1) * columns;
   p.last_x_bytes = last * 2;
   if constexpr (kFormat == MatmulFormat::kI4) {
-    p.w_row_bytes = i4::row_bytes(weight.k, weight.zero_points);
     p.chunk_bytes = i4::chunk_bytes(weight.zero_points);
-    p.last_bytes = i4::header_bytes(weight.zero_points) + last / 2;
+    p.chunk_stride = static_cast<int64_t>(weight.n) * p.chunk_bytes;
+    p.last_bytes = i4::piece_bytes(weight.k, p.chunks - 1, weight.zero_points);
   } else {
     p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
     p.chunk_bytes = kChunk;
+    p.chunk_stride = kChunk;
     p.last_bytes = last * element;
   }
   const Plan plan = make_plan<kFormat>(p, weight.gate_up, device.num_sms);

@@ -16,15 +16,23 @@ constexpr int kProducers = 4;  // warps that copy: two cannot issue copies of 51
 constexpr int kThreads = (kWarps + kProducers) * 32;
 constexpr int kSpan = 64;               // bytes of a row per warp and chunk
 constexpr int kChunk = kWarps * kSpan;  // bytes of a row per stage, without an int4 header
-// Rows of W in a stage are this far apart: room for an int4 header, and 64 more than a multiple of 128, so that the
-// eight lanes of a quarter-warp (two rows of 64 bytes) read 16-byte words from different banks.
+// Rows of W in a stage are this far apart: 64 more than a multiple of 128, so that the eight lanes of a quarter-warp
+// (two rows of 64 bytes) read 16-byte words from different banks. Int4 rows lie as in memory, which takes less.
 constexpr int kRowPitch = kChunk + 64;
 
-// One warp's share of a stage: 64 bytes of each row of W against the rows of x. row[m][h]: where the lane's row of tile
-// m, half h lies in the stage.
+// Where a lane's rows of W lie in a stage: of tile m, half h (of the tile: 8 rows each, or gate and up). Rows that a pass
+// lacks read its last one; their sums are not used.
+struct LaneRows {
+  uint32_t first[2];
+  uint32_t last[2];
+  uint32_t step;  // from tile to tile
+  __device__ __forceinline__ uint32_t at(int m, int h) const { return min(first[h] + m * step, last[h]); }
+};
+
+// One warp's share of a stage: 64 bytes of each row of W against the rows of x.
 template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                              const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
+                                              const LaneRows& row, const uint32_t (&x_row)[kCols],
                                               int warp, int lane) {
   const uint32_t at = warp * kSpan + (lane & 3) * 16;
   uint4 b[kCols];
@@ -33,8 +41,8 @@ __device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], in
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     if (kTiles > 2 && m >= tiles) break;  // also keeps the compiler from mixing tiles, for which registers lack
-    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
-    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
+    const uint4 a = ptx::load_shared_16(w + row.at(m, 0) + at);
+    const uint4 a8 = ptx::load_shared_16(w + row.at(m, 1) + at);
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
       ptx::mma_bf16(acc[m][c], a.x, a8.x, a.y, a8.y, b[c].x, b[c].y);
@@ -47,7 +55,7 @@ __device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], in
 // which are cut there, and below 2^-24.
 template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                            const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols], int warp,
+                                            const LaneRows& row, const uint32_t (&x_row)[kCols], int warp,
                                             int lane) {
   const uint32_t at = warp * kSpan + (lane & 3) * 16;
   uint32_t b[kCols][8];
@@ -65,8 +73,8 @@ __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int 
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     if (kTiles > 2 && m >= tiles) break;
-    const uint4 a = ptx::load_shared_16(w + row[m][0] + at);
-    const uint4 a8 = ptx::load_shared_16(w + row[m][1] + at);
+    const uint4 a = ptx::load_shared_16(w + row.at(m, 0) + at);
+    const uint4 a8 = ptx::load_shared_16(w + row.at(m, 1) + at);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const uint32_t word = j == 0 ? a.x : j == 1 ? a.y : j == 2 ? a.z : a.w;
@@ -94,75 +102,68 @@ __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
 }
 
 // The same for int4: the warp's span is group `warp` of the chunk. A nibble becomes the bf16 value 128 + nibble, which
-// is exact, as is what is left after 128 + zero is taken off; the scale is applied to the group's sum, in float32. For
-// two tiles of x the values are multiplied as they are, and (128 + zero) times the sum of x, which the tensor cores
-// give as well, is taken off the group's sum: fewer instructions, more products.
+// is exact; (128 + zero) times the sum of x, which the tensor cores give as well, is taken off the group's sum, and the
+// scale is applied to that, in float32: seven integer instructions a word and nothing else.
 template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_group(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
-                                               const uint32_t (&row)[kTiles][2], const uint32_t (&x_row)[kCols],
+                                               const LaneRows& row, const uint32_t (&x_row)[kCols],
                                                int warp, int lane, bool zero_points) {
   constexpr uint32_t kOnes = 0x3f803f80u;
   uint32_t b[kCols][4][4];
-  constexpr bool kSumX = kCols > 1;
-  float x_sum[kCols][4] = {};
+  float x_sum[kCols][2];
 #pragma unroll
   for (int c = 0; c < kCols; ++c) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], x + x_row[c] + warp * 256 + j * 64);
-  }
-#pragma unroll
-  for (int c = 0; c < (kSumX ? kCols : 0); ++c) {
+    float sum[4] = {};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][0], b[c][j][1]);
-      ptx::mma_bf16(x_sum[c], kOnes, kOnes, kOnes, kOnes, b[c][j][2], b[c][j][3]);
+      ptx::load_matrices(b[c][j], x + x_row[c] + warp * 256 + j * 64);
+      ptx::mma_bf16(sum, kOnes, kOnes, kOnes, kOnes, b[c][j][0], b[c][j][1]);
+      ptx::mma_bf16(sum, kOnes, kOnes, kOnes, kOnes, b[c][j][2], b[c][j][3]);
     }
+    x_sum[c][0] = sum[0];
+    x_sum[c][1] = sum[1];
   }
   const uint32_t at = (zero_points ? 32 : 16) + warp * kSpan + (lane & 3) * 16;
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     if (kTiles > 2 && m >= tiles) break;
-    float zero[2] = {136.0f, 136.0f};
-    uint32_t zero_pair[2] = {0x43084308u, 0x43084308u};
+    float zero[2] = {-136.0f, -136.0f};
     float scale[2];
     uint4 a[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const uint32_t address = w + row[m][h];
+      const uint32_t address = w + row.at(m, h);
       a[h] = ptx::load_shared_16(address + at);
       scale[h] = load_shared_half(address + warp * 2);
-      if (zero_points) {
-        const uint32_t stored = load_shared_byte(address + 16 + warp);
-        zero[h] = static_cast<float>(128 + stored);
-        zero_pair[h] = 0x43004300u + stored * 0x10001u;
-      }
+      if (zero_points) zero[h] = -128.0f - static_cast<float>(load_shared_byte(address + 16 + warp));
     }
-    constexpr int kSums = kSumX ? 2 : 1;  // two: each product waits for every other one only
-    float sum[kSums][kCols][4] = {};
+    float sum[2][kCols][4] = {};  // two: each product waits for every other one only
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sum[0][c][i] = zero[i / 2] * x_sum[c][i % 2];
+    }
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      uint32_t value[2][4];
+      const uint32_t word = j == 0 ? a[0].x : j == 1 ? a[0].y : j == 2 ? a[0].z : a[0].w;
+      const uint32_t word8 = j == 0 ? a[1].x : j == 1 ? a[1].y : j == 2 ? a[1].z : a[1].w;
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        const uint32_t word = j == 0 ? a[h].x : j == 1 ? a[h].y : j == 2 ? a[h].z : a[h].w;
+      for (int q = 0; q < 4; q += 2) {
+        const uint32_t low = ptx::nibbles_plus_128(word, q);
+        const uint32_t low8 = ptx::nibbles_plus_128(word8, q);
+        const uint32_t high = ptx::nibbles_plus_128(word, q + 1);
+        const uint32_t high8 = ptx::nibbles_plus_128(word8, q + 1);
 #pragma unroll
-        for (int q = 0; q < 4; ++q) {
-          value[h][q] = ptx::nibbles_plus_128(word, q);
-          if constexpr (!kSumX) value[h][q] = ptx::sub_bf16x2(value[h][q], zero_pair[h]);
+        for (int c = 0; c < kCols; ++c) {
+          ptx::mma_bf16(sum[q / 2][c], low, low8, high, high8, b[c][j][q], b[c][j][q + 1]);
         }
-      }
-#pragma unroll
-      for (int c = 0; c < kCols; ++c) {
-        ptx::mma_bf16(sum[0][c], value[0][0], value[1][0], value[0][1], value[1][1], b[c][j][0], b[c][j][1]);
-        ptx::mma_bf16(sum[kSums - 1][c], value[0][2], value[1][2], value[0][3], value[1][3], b[c][j][2], b[c][j][3]);
       }
     }
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        float total = sum[0][c][i];
-        if constexpr (kSumX) total += sum[1][c][i] - zero[i / 2] * x_sum[c][i % 2];
+        const float total = sum[0][c][i] + sum[1][c][i];
         acc[m][c][i] += scale[i / 2] * total;
       }
     }

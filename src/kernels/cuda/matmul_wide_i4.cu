@@ -51,7 +51,8 @@ struct Params {
   const float* bias;
   void* y;
   const int32_t* count;
-  int64_t row_bytes;
+  int64_t n;  // rows of W
+  int32_t k;
   int64_t y_stride;
   int32_t units;
   int32_t rows;
@@ -212,8 +213,7 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
         if (leader) {
           ptx::barrier_arrive_expect(barrier, (units - copier + kCopiers - 1) / kCopiers * (kGateUp ? 2 : 1) * bytes);
         }
-        const uint8_t* source = p.w + static_cast<int64_t>(chunk) * i4::chunk_bytes(p.zero_points) +
-                                static_cast<int64_t>(first_unit + copier) * p.row_bytes;
+        const uint8_t* source = p.w + i4::piece_at(p.n, p.k, first_unit + copier, chunk, p.zero_points);
         const uint32_t ring = w_ring + turn.stage * kWeightStage;
 #pragma unroll 4
         for (int unit = copier; unit < units; unit += kCopiers) {
@@ -221,11 +221,11 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
           if (leader) {
             ptx::bulk_copy(ring + row * kRowPitch, source, bytes, barrier, policy);
             if (kGateUp) {
-              ptx::bulk_copy(ring + (row + 8) * kRowPitch, source + static_cast<int64_t>(p.units) * p.row_bytes, bytes,
+              ptx::bulk_copy(ring + (row + 8) * kRowPitch, source + static_cast<int64_t>(p.units) * bytes, bytes,
                              barrier, policy);
             }
           }
-          source += kCopiers * p.row_bytes;
+          source += kCopiers * bytes;
         }
       }
     }
@@ -341,7 +341,8 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   p.bias = weight.bias;
   p.y = operands.y;
   p.count = operands.count;
-  p.row_bytes = i4::row_bytes(weight.k, weight.zero_points);
+  p.n = weight.n;
+  p.k = weight.k;
   p.y_stride = operands.y_stride;
   p.units = kGateUp ? weight.n / 2 : weight.n;
   p.rows = operands.rows;

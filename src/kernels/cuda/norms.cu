@@ -38,7 +38,7 @@ struct NormWeights {
 // rows is the latency of memory: then (kEarly) everything is asked for at once. For many it is how many rows an SM has
 // in work, and registers decide that.
 template <typename X, typename Branch, typename Y, int kVectors, bool kEarly>
-__global__ void __launch_bounds__(512, kEarly || kVectors > 1 ? 1 : 3) add_norm_kernel(NormParams p) {
+__global__ void __launch_bounds__(kEarly ? 640 : 512, kEarly ? 2 : kVectors > 1 ? 1 : 3) add_norm_kernel(NormParams p) {
   __shared__ float scratch[2][32];
   const int step = static_cast<int>(blockDim.x) * 8;
   const bool normed_branch = p.branch_weight != nullptr;

@@ -27,10 +27,9 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-// The header of the chunk that holds `group`, in the packed row.
-__device__ uint8_t* chunk_of(void* packed, int64_t row, int group, int k, bool zero_points) {
-  return static_cast<uint8_t*>(packed) + row * i4::row_bytes(k, zero_points) +
-         static_cast<int64_t>(group / i4::kChunkGroups) * i4::chunk_bytes(zero_points);
+// The header of the row's piece of the chunk that holds `group`, in a weight of `n` rows.
+__device__ uint8_t* chunk_of(void* packed, int64_t n, int64_t row, int group, int k, bool zero_points) {
+  return static_cast<uint8_t*>(packed) + i4::piece_at(n, k, row, group / i4::kChunkGroups, zero_points);
 }
 
 // Lane l holds columns 4l .. 4l + 3 of a group; the words are made by the lanes 0..15.
@@ -83,7 +82,7 @@ __global__ void pack_i4_kernel(const StagedRows in, void* packed) {
       for (int i = 0; i < 4; ++i) best[i] = q[i];
     }
   }
-  uint8_t* chunk = chunk_of(packed, in.first_row + r, group, in.k, false);
+  uint8_t* chunk = chunk_of(packed, in.n, in.first_row + r, group, in.k, false);
   const int in_chunk = group % i4::kChunkGroups;
   store_group(chunk, in_chunk, false, best, lane);
   if (lane == 0) {
@@ -106,7 +105,7 @@ __global__ void pack_i4_values_kernel(const StagedI4 in, void* packed) {
   const uint8_t* row = in.data + r * StagedI4::row_bytes(in.k);
   int q[4];
   for (int i = 0; i < 4; ++i) q[i] = row[group * i4::kGroup + lane * 4 + i] & 15;
-  uint8_t* chunk = chunk_of(packed, in.first_row + r, group, in.k, zero_points);
+  uint8_t* chunk = chunk_of(packed, in.n, in.first_row + r, group, in.k, zero_points);
   const int in_chunk = group % i4::kChunkGroups;
   store_group(chunk, in_chunk, zero_points, q, lane);
   if (lane == 0) {

@@ -16,6 +16,7 @@ struct StagedRows {
   int32_t first_row = 0;
   int32_t rows = 0;
   int32_t k = 0;  // a multiple of 128 for int4
+  int32_t n = 0;  // rows of the whole weight
 };
 
 // To int4, symmetric, one fp16 scale per 128 columns. Of 16 scales from max|w| / 8 to 1.2 max|w| / 8 the one with the
@@ -33,6 +34,7 @@ struct StagedI4 {
   int32_t first_row = 0;
   int32_t rows = 0;
   int32_t k = 0;
+  int32_t n = 0;  // rows of the whole weight
 
   static constexpr int64_t row_bytes(int64_t columns) { return columns + columns / 128 * 3; }
 };

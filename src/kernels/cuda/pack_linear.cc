@@ -56,7 +56,8 @@ Status quantize_rows(CudaLinear& linear, const LinearSpec& spec, const RowReader
                           .f32 = f32,
                           .first_row = static_cast<int32_t>(first),
                           .rows = static_cast<int32_t>(count),
-                          .k = static_cast<int32_t>(spec.cols)};
+                          .k = static_cast<int32_t>(spec.cols),
+                          .n = static_cast<int32_t>(spec.rows)};
     if (spec.format == WeightFormat::kI4) {
       CUDA_CHECK(pack_i4(rows, linear.weights.data(), nullptr));
     } else {
@@ -96,7 +97,8 @@ Status copy_int4(CudaLinear& linear, const LinearSpec& spec, const RowReader& re
                                .zero_points = linear.zero_points,
                                .first_row = static_cast<int32_t>(first),
                                .rows = static_cast<int32_t>(rows),
-                               .k = static_cast<int32_t>(cols)},
+                               .k = static_cast<int32_t>(cols),
+                               .n = static_cast<int32_t>(spec.rows)},
                               linear.weights.data(), nullptr));
     CUDA_CHECK(cudaStreamSynchronize(nullptr));
   }

@@ -15,7 +15,8 @@ namespace glimpse::cuda {
 // Where a layer's weights lie, for whoever runs before it; and which layer came after it last time. Expires with it.
 struct WeightPlace {
   const void* data = nullptr;
-  int64_t row_bytes = 0;
+  int64_t row_bytes = 0;  // as in MatmulNext
+  int32_t chunks = 1;
   int32_t rows = 0;
   bool gate_up = false;
   std::weak_ptr<WeightPlace> next;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/pack.h"
 
 namespace glimpse::cuda {
@@ -158,6 +159,10 @@ MatmulNext Products::foresee(const CudaLinear& weight, CudaStream& stream) {
   place.data = weight.data<std::byte>();
   place.rows = static_cast<int32_t>(weight.rows);
   place.row_bytes = static_cast<int64_t>(weight.weights.bytes()) / weight.rows;
+  if (weight.format == WeightFormat::kI4 && weight.cols >= i4::kChunk) {
+    place.row_bytes = i4::chunk_bytes(weight.zero_points);
+    place.chunks = static_cast<int32_t>(weight.cols / i4::kChunk);
+  }
   place.gate_up = weight.consumer == LinearConsumer::kGateUp;
   if (const auto last = stream.last_weight.lock()) last->next = weight.place;
   stream.last_weight = weight.place;
@@ -165,6 +170,8 @@ MatmulNext Products::foresee(const CudaLinear& weight, CudaStream& stream) {
   if (next == nullptr || next->row_bytes % 16 != 0) return {};
   return {.data = next->data,
           .row_bytes = next->row_bytes,
+          .chunk_stride = next->row_bytes * next->rows,
+          .chunks = next->chunks,
           .units = next->gate_up ? next->rows / 2 : next->rows,
           .gate_up = next->gate_up,
           .cta_bytes = kAheadBytes};
