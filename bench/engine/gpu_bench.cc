@@ -25,6 +25,7 @@ namespace {
 struct Options {
   std::string config;
   std::string quantization = "none";
+  bool quantize_head = false;
   std::vector<int> batches = {1, 8, 64};
   std::vector<int> prompts = {512};
   std::vector<std::string> pictures;
@@ -94,7 +95,7 @@ class Bench {
       times.push_back(ms_since(start));
     }
     const double weight = options_.quantization == "int4" ? 0.5 + 2.0 / 128 : options_.quantization == "fp8" ? 1 : 2;
-    const double bytes = layer_weights_ * weight + head_weights_ * 2 + kv_bytes_ * options_.context * seqs;
+    const double bytes = layer_weights_ * weight + head_bytes() + kv_bytes_ * options_.context * seqs;
     row(fmt::format("decode, batch {}, context {}", seqs, options_.context), median(times),
         bytes / options_.bandwidth * 1e3);
   }
@@ -107,7 +108,7 @@ class Bench {
       if (i > 0) times.push_back(ms_since(start));
     }
     row(fmt::format("prefill, {} tokens", tokens), median(times),
-        2 * layer_weights_ * tokens / options_.rate * 1e3 + head_weights_ * 2 / options_.bandwidth * 1e3);
+        2 * layer_weights_ * tokens / options_.rate * 1e3 + head_bytes() / options_.bandwidth * 1e3);
   }
 
   Status vision(const std::string& size) {
@@ -145,6 +146,8 @@ class Bench {
   }
 
  private:
+  double head_bytes() const { return head_weights_ * (options_.quantize_head ? 1 : 2); }
+
   static void row(const std::string& what, double ms, double floor) {
     fmt::print("| {} | {:.2f} ms | {:.2f} ms | {:.0f} % |\n", what, ms, floor, 100 * floor / ms);
     std::fflush(stdout);
@@ -210,6 +213,7 @@ Status run(const Options& options) {
                                   {.quantization = options.quantization == "int4"  ? Quantization::kInt4
                                                    : options.quantization == "fp8" ? Quantization::kFp8
                                                                                    : Quantization::kNone,
+                                   .quantize_head = options.quantize_head,
                                    .max_model_len = 8192,
                                    .max_num_batched_tokens = std::max({longest, largest, 64}),
                                    .max_num_seqs = largest,
@@ -238,6 +242,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Speed of a whole model on a GPU, random weights"};
   app.add_option("--config", options.config, "Folder with config.json")->required();
   app.add_option("--quantization", options.quantization)->check(CLI::IsMember({"none", "fp8", "int4"}));
+  app.add_flag("--quantize-head", options.quantize_head, "The head in eight bits too");
   app.add_option("--batch", options.batches, "Decode batch sizes; may be repeated");
   app.add_option("--prompt", options.prompts, "Prompt lengths to prefill in one step; may be repeated");
   app.add_option("--vision", options.pictures, "WIDTHxHEIGHT of a picture after resizing; may be repeated");

@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string dtype = "auto";
   std::string quantization = "none";
   std::string vision_quantization = "none";
+  bool quantize_head = false;
   std::string cache_dir = "auto";
   int threads = 0;
   std::string isa = "auto";

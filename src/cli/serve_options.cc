@@ -157,6 +157,9 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--vision-quantization", m.vision_quantization, "The same for the vision tower")
       ->check(CLI::IsMember({"none", "int8", "int4", "fp8"}))
       ->group(group);
+  app.add_flag("--quantize-head", m.quantize_head,
+               "The head (logits) in eight bits too: fp8 on a GPU; int8 on the CPU, which int8 and int4 do anyway")
+      ->group(group);
   app.add_option("--cache-dir", m.cache_dir, "Where quantised weights are kept: a folder, auto or none")->group(group);
   app.add_option("--max-model-len", o.max_model_len, "Longest context in tokens: 25480, 8k, auto")->group(group);
   app.add_option("--max-num-seqs", o.max_num_seqs, "Requests that run at once")

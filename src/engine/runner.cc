@@ -83,7 +83,10 @@ Status Runner::load_text(Backend& backend) {
   ASSIGN_OR_RETURN(inputs_, StepInputs::create(backend, limits));
 
   const auto cache = open_cache("text", options_.quantization);
-  LoadOptions load{.dtype = options_.dtype, .quantization = options_.quantization, .cache = cache.get()};
+  LoadOptions load{.dtype = options_.dtype,
+                   .quantization = options_.quantization,
+                   .quantize_head = options_.quantize_head,
+                   .cache = cache.get()};
   int64_t done = 0;
   const int64_t total = total_weights(*source_, false);
   if (options_.progress) {

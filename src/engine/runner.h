@@ -28,6 +28,7 @@ struct RunnerOptions {
   DType dtype = DType::kBF16;                              // kBF16 or kF32
   Quantization quantization = Quantization::kNone;         // of the text decoder
   Quantization vision_quantization = Quantization::kNone;  // of the vision tower
+  bool quantize_head = false;                              // the head in eight bits (LoadOptions)
   int32_t max_model_len = 8192;                            // tokens of a sequence's context
   int32_t max_num_batched_tokens = 512;                    // of one step
   int32_t max_num_seqs = 1;

@@ -48,7 +48,11 @@ class Loader {
   }
 
   WeightFormat plain_format() const { return options_.dtype == DType::kF32 ? WeightFormat::kF32 : WeightFormat::kBF16; }
-  WeightFormat format(LinearConsumer consumer) const {
+  WeightFormat format(LinearConsumer consumer, int64_t cols) const {
+    if (consumer == LinearConsumer::kHead && options_.quantize_head) {
+      const bool f8 = backend_.format_for({.kind = StoredWeights::Kind::kF8, .group = cols}, cols) == WeightFormat::kF8;
+      return f8 ? WeightFormat::kF8 : WeightFormat::kI8;
+    }
     switch (options_.quantization) {
       case Quantization::kNone:
         return plain_format();
@@ -105,7 +109,8 @@ class Loader {
   // A layer whose rows are the parts' rows, in order; with a bias if the parts have one.
   Status linear(std::unique_ptr<PackedLinear>& destination, const std::string& name, const std::vector<Part>& parts,
                 int64_t cols, LinearConsumer consumer, bool with_bias = false) {
-    LinearSpec spec{.name = name, .cols = cols, .consumer = consumer, .format = format(consumer), .group = group_};
+    LinearSpec spec{
+        .name = name, .cols = cols, .consumer = consumer, .format = format(consumer, cols), .group = group_};
     std::vector<WeightTensor> tensors;
     std::vector<float> bias;
     for (const Part& part : parts) {
@@ -394,24 +399,25 @@ Result<VisionWeights> load_vision_weights(Backend& backend, const VisionConfig& 
                    load.tensor(root + "downsample.weight", {out_hidden, hidden, merge, merge}));
   ASSIGN_OR_RETURN(const std::vector<float> conv_bias, load.values(root + "downsample.bias", {out_hidden}));
   const bool whole_groups = hidden % load.group() == 0;
-  RETURN_IF_ERROR(load.pack(weights.downsample,
-                            {.name = root + "downsample",
-                             .rows = out_hidden,
-                             .cols = window * hidden,
-                             .format = whole_groups ? load.format(LinearConsumer::kPlain) : load.plain_format(),
-                             .group = load.group(),
-                             .bias = conv_bias},
-                            [&](int64_t first, int64_t count, float* out) {
-                              std::vector<float> row(static_cast<size_t>(conv.row_size()));
-                              for (int64_t r = 0; r < count; ++r) {
-                                load.read(conv, first + r, 1, row.data());
-                                for (int64_t w = 0; w < window; ++w) {
-                                  for (int64_t c = 0; c < hidden; ++c) {
-                                    *out++ = row[static_cast<size_t>(c * window + w)];
-                                  }
-                                }
-                              }
-                            }));
+  RETURN_IF_ERROR(
+      load.pack(weights.downsample,
+                {.name = root + "downsample",
+                 .rows = out_hidden,
+                 .cols = window * hidden,
+                 .format = whole_groups ? load.format(LinearConsumer::kPlain, window * hidden) : load.plain_format(),
+                 .group = load.group(),
+                 .bias = conv_bias},
+                [&](int64_t first, int64_t count, float* out) {
+                  std::vector<float> row(static_cast<size_t>(conv.row_size()));
+                  for (int64_t r = 0; r < count; ++r) {
+                    load.read(conv, first + r, 1, row.data());
+                    for (int64_t w = 0; w < window; ++w) {
+                      for (int64_t c = 0; c < hidden; ++c) {
+                        *out++ = row[static_cast<size_t>(c * window + w)];
+                      }
+                    }
+                  }
+                }));
   const std::string merger = root + "merger.";
   RETURN_IF_ERROR(load.linear(weights.merger_proj, merger + "proj", {{merger + "proj", out_hidden}}, out_hidden,
                               LinearConsumer::kPlain));

@@ -19,7 +19,9 @@ enum class Quantization : uint8_t { kNone, kInt8, kInt4, kFp8 };
 struct LoadOptions {
   DType dtype = DType::kBF16;  // kBF16 or kF32: of weights that are not quantised, and of attention
   Quantization quantization = Quantization::kNone;  // of the linear layers
-  PackedCache* cache = nullptr;                     // may be null; the caller finishes it
+  // The head in eight bits, whatever the layers are in: fp8 where the back end has it, else int8.
+  bool quantize_head = false;
+  PackedCache* cache = nullptr;  // may be null; the caller finishes it
   // Called after each layer with the number of weights loaded by it. May be empty.
   std::function<void(int64_t weights)> progress;
 };

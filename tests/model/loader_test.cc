@@ -130,6 +130,13 @@ class QuantizedLoader : public testing::Test {
   std::unique_ptr<Backend> backend = *make_cpu_backend({.num_threads = 2});
 };
 
+TEST_F(QuantizedLoader, HeadInEightBitsWhereItIsWanted) {
+  const auto weights = load_text_weights(*backend, config, source, {.quantize_head = true});
+  ASSERT_TRUE(weights) << weights.error().message;
+  EXPECT_EQ(weights->lm_head->format, WeightFormat::kI8);
+  EXPECT_EQ(weights->layers[1].down_proj->format, WeightFormat::kI4);
+}
+
 TEST_F(QuantizedLoader, SymmetricInt4KeepsItsValues) {
   const auto weights = load();
   ASSERT_TRUE(weights) << weights.error().message;
