@@ -1,11 +1,19 @@
 #include "kernels/cpu/kv_cache.h"
 
+#include <sys/mman.h>
+
 #include <cstring>
 
 #include "base/check.h"
 #include "kernels/cpu/ops.h"
 
 namespace glimpse::cpu {
+
+namespace {
+
+constexpr size_t kPopulatedBytes = size_t{256} << 20;
+
+}  // namespace
 
 Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend) {
   CHECK(spec.dtype == DType::kF32 || spec.dtype == DType::kBF16, dtype_name(spec.dtype));
@@ -15,8 +23,11 @@ Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend) {
   kv->layout = KvLayout::of(spec.dtype, spec.head_dim);
   kv->block_size = kKvBlock;
   kv->block_bytes = int64_t{spec.num_layers} * spec.num_kv_heads * kv->layout.words() * int64_t{sizeof(uint32_t)};
-  ASSIGN_OR_RETURN(kv->buffer,
-                   backend.allocate(static_cast<size_t>(kv->block_bytes * spec.num_blocks), MemoryKind::kDevice));
+  const auto bytes = static_cast<size_t>(kv->block_bytes * spec.num_blocks);
+  ASSIGN_OR_RETURN(kv->buffer, backend.allocate(bytes, MemoryKind::kDevice));
+  // A small pool becomes real memory at once: then a server's memory does not grow while its blocks are met for the
+  // first time. A large one does as it is used. Where the kernel does not know this, nothing is lost.
+  if (bytes <= kPopulatedBytes) madvise(kv->buffer.data(), bytes, MADV_POPULATE_WRITE);
   return std::unique_ptr<KvCache>(std::move(kv));
 }
 
