@@ -59,15 +59,18 @@ Server::~Server() {
   Service& service = impl_->service;
   drain([] {});
   drain([] {});
-  service.io.restart();
   const int64_t patience_ns = service.clock.now_ns() + int64_t{10} * 1'000'000'000;
   while ((service.http.num_connections() > 0 || service.generations.num_active() > 0) &&
          service.clock.now_ns() < patience_ns) {
+    service.io.restart();
     service.io.run_for(std::chrono::milliseconds(20));
   }
   impl_->service.text_pool.stop();
   impl_->service.preparation.stop();
   impl_->service.fetch.stop();
+  // Who waited for work that was dropped unwinds on the I/O context, while what it refers to is still there.
+  service.io.restart();
+  service.io.poll();
 }
 
 void Server::drain(std::function<void()> done) {

@@ -92,19 +92,22 @@ class TlsClient {
   }
   // Everything up to `end`, or the end of the stream.
   std::string receive_until(std::string_view end) {
-    std::string text;
     char bytes[4096];
-    while (text.find(end) == std::string::npos) {
+    while (buffer_.find(end) == std::string::npos) {
       const int got = BIO_read(bio_, bytes, sizeof bytes);
-      if (got <= 0) break;
-      text.append(bytes, static_cast<size_t>(got));
+      if (got <= 0) return std::exchange(buffer_, {});
+      buffer_.append(bytes, static_cast<size_t>(got));
     }
+    const size_t size = buffer_.find(end) + end.size();
+    std::string text = buffer_.substr(0, size);
+    buffer_.erase(0, size);
     return text;
   }
 
  private:
   SSL_CTX* context_ = nullptr;
   BIO* bio_ = nullptr;
+  std::string buffer_;
   bool connected_ = false;
 };
 
