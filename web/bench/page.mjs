@@ -93,10 +93,16 @@ function probe() {
       p.last = at;
     });
   }).observe(document, { subtree: true, childList: true, characterData: true });
-  p.over = () => {
+  const over = () => {
     const articles = document.querySelectorAll('article.turn');
     return articles.length > 0 && articles[articles.length - 1].getAttribute('aria-busy') === 'false' && p.first > 0 && p.pending === 0;
   };
+  // Resolves when the answer is complete and painted. Asks seldom before the first text: the processor is the model's.
+  p.over = () =>
+    new Promise((resolve) => {
+      const ask = () => (over() ? resolve() : setTimeout(ask, p.first > 0 ? 5 : 50));
+      ask();
+    });
 }
 
 async function openPage(browser, url) {
@@ -108,7 +114,7 @@ async function openPage(browser, url) {
 }
 
 async function outcome(page) {
-  await page.waitForFunction(() => window.probe.over(), null, { polling: 20, timeout: 300_000 });
+  await page.evaluate(() => window.probe.over());
   const result = await page.evaluate(() => ({
     first: window.probe.first - window.probe.enter,
     total: window.probe.last - window.probe.enter,

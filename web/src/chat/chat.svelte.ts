@@ -17,6 +17,7 @@ import { AnswerTurn, picturesOf, UserTurn, type Turn } from './turn.svelte';
 // Where the server does not say more.
 const MAX_PICTURE_BYTES = 20 * 1024 * 1024;
 const CONNECT_MS = 10_000; // how long a question waits for a connection
+const SHOW_MS = 25; // how long the screen waits for a picture's bytes to be handed over
 
 export class Chat {
   readonly api = new Api(() => settings.apiKey);
@@ -113,14 +114,11 @@ export class Chat {
   }
 
   ask(text = this.text.trim(), pictures = [...this.pictures]): void {
-    if ((text === '' && pictures.length === 0) || this.running) return;
+    if ((text === '' && pictures.length === 0) || this.running || this.#answering) return;
     const enter = performance.now();
     this.#drafter.stop();
     const user = new UserTurn(newId(), text, pictures);
-    this.#answer([...this.#history(), user], enter);
-    this.editing = null;
-    this.text = '';
-    this.pictures = [];
+    this.#answer([...this.#history(), user], enter, () => this.cancelEdit());
   }
 
   edit(turn: UserTurn): void {
@@ -151,15 +149,27 @@ export class Chat {
     void this.#finish(turn, 'stopped', null);
   }
 
-  // Sends first, shows second: nothing on the screen is worth a millisecond of the answer.
-  #answer(turns: Turn[], enter: number): void {
+  // Sends first, shows second: nothing on the screen is worth a millisecond of the answer. `shown` is called with it.
+  #answer(turns: Turn[], enter: number, shown = () => {}): void {
     const user = turns[turns.length - 1] as UserTurn;
     const turn = AnswerTurn.begin(newId(), newPageTimes(enter, this.socket.clock.offset, user.pictures.map((p) => p.times)));
     this.#answering = { turn, id: this.socket.newId('c') };
     const ready = this.connection === 'open' && picturesOf(turns).every((picture) => picture.address !== '');
-    if (ready) this.#request(turns, turn);
-    this.turns = [...turns, turn];
-    if (!ready) void this.#prepare(turns, turn);
+    const conversation = this.conversationId;
+    const show = () => {
+      if (this.conversationId !== conversation) return; // the reader has gone elsewhere
+      this.turns = [...turns, turn];
+      shown();
+    };
+    if (ready) {
+      this.#request(turns, turn);
+      show();
+      return;
+    }
+    // Pictures chosen a moment ago: drawing would hold up the handing over of their bytes.
+    const handedOver = Promise.allSettled([this.#connection(), ...picturesOf(turns).map((picture) => picture.sent())]);
+    void Promise.race([handedOver, new Promise((resolve) => setTimeout(resolve, SHOW_MS))]).then(show);
+    void this.#prepare(turns, turn);
   }
 
   async #prepare(turns: Turn[], turn: AnswerTurn): Promise<void> {

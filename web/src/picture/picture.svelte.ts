@@ -78,11 +78,16 @@ export class Picture {
     return { id: this.id, name: this.name, width: this.width, height: this.height };
   }
 
+  // Whether it has been on the screen.
+  get painted(): boolean {
+    return this.times.pickEnd > this.times.pickBegin;
+  }
+
   // The thumbnail is in the document: notes when it is painted.
   shown(width: number, height: number): void {
     this.width ||= width;
     this.height ||= height;
-    if (this.times.pickEnd > this.times.pickBegin) return;
+    if (this.painted) return;
     afterPaint((painted) => (this.times.pickEnd = painted));
   }
 
