@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "api/content.h"
+
 namespace glimpse {
 
 ApiKeys::ApiKeys(const std::vector<std::string>& keys) {
@@ -22,21 +24,37 @@ std::optional<std::string> ApiKeys::owner(const HttpRequest& request) const {
   return to_hex(given).substr(0, 16);
 }
 
-std::string_view presented_key(const HttpRequest& request) {
+namespace {
+
+// What follows `prefix` in a list of subprotocols.
+std::optional<std::string_view> named_protocol(std::string_view protocols, std::string_view prefix) {
+  const size_t begin = protocols.find(prefix);
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = protocols.substr(begin + prefix.size());
+  return rest.substr(0, rest.find_first_of(", "));
+}
+
+}  // namespace
+
+std::string presented_key(const HttpRequest& request) {
   const std::string_view authorization = request.header("authorization");
   constexpr std::string_view kBearer = "bearer ";
   if (authorization.size() > kBearer.size() && equals_ignoring_case(authorization.substr(0, kBearer.size()), kBearer)) {
     std::string_view key = authorization.substr(kBearer.size());
     while (!key.empty() && key.front() == ' ') key.remove_prefix(1);
-    return key;
+    return std::string(key);
   }
-  if (const std::string_view key = request.header("x-api-key"); !key.empty()) return key;
-  constexpr std::string_view kProtocol = "glimpse-key.";
+  if (const std::string_view key = request.header("x-api-key"); !key.empty()) return std::string(key);
   const std::string_view protocols = request.header("sec-websocket-protocol");
-  const size_t begin = protocols.find(kProtocol);
-  if (begin == std::string_view::npos) return {};
-  const std::string_view rest = protocols.substr(begin + kProtocol.size());
-  return rest.substr(0, rest.find_first_of(", "));
+  if (const auto key = named_protocol(protocols, "glimpse-key.")) return std::string(*key);
+  const auto encoded = named_protocol(protocols, "glimpse-key64.");
+  if (!encoded) return {};
+  std::string text(*encoded);  // as plain base64
+  std::replace(text.begin(), text.end(), '-', '+');
+  std::replace(text.begin(), text.end(), '_', '/');
+  const auto bytes = decode_base64(text, "sec-websocket-protocol");
+  if (!bytes) return {};
+  return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
 }
 
 RateLimiter::RateLimiter(double per_minute, double burst, size_t max_clients)

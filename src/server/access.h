@@ -28,8 +28,9 @@ class ApiKeys {
 };
 
 // The key in "Authorization: Bearer K", "x-api-key: K", or, since browsers cannot set headers of a WebSocket, in the
-// subprotocol "glimpse-key.K".
-std::string_view presented_key(const HttpRequest& request);
+// subprotocol "glimpse-key.K" or, for keys with characters that no subprotocol may have, "glimpse-key64.B" with B the
+// key in unpadded base64url. Empty if there is none.
+std::string presented_key(const HttpRequest& request);
 
 // A token bucket for each client. Bounded: the buckets of those who have not asked for longest are forgotten first,
 // which can only be in their favour.

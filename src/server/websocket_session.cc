@@ -276,10 +276,15 @@ void WebSocketSession::picture_complete() {
                 {"decode_ms", duration_ms(stored->spans, Span::kDecodeImage)},
                 {"preprocess_ms", duration_ms(stored->spans, Span::kPreprocess)}});
   };
-  const auto on_encoded = [weak, id](const FilePtr& stored) {
+  const auto on_encoded = [weak, id, begin_ns = incoming->begin_ns](const FilePtr& stored) {
     const auto self = weak.lock();
     if (self == nullptr) return;
-    const double vision_ms = stored->image ? duration_ms(stored->image->spans(), Span::kVision) : 0;
+    double vision_ms = 0;  // stays 0 where another upload of the picture has paid for it
+    if (stored->image) {
+      std::vector<SpanRecord> spans = stored->image->spans();
+      std::erase_if(spans, [begin_ns](const SpanRecord& span) { return span.end_ns < begin_ns; });
+      vision_ms = duration_ms(spans, Span::kVision);
+    }
     self->send({{"type", "image.encoded"}, {"id", id}, {"vision_ms", vision_ms}});
   };
   const auto stored = service_.accept_picture(std::move(file), "image", on_prepared, on_encoded);

@@ -187,6 +187,15 @@ TEST(WebSocket, NeedsTheKeyAndTheRightOrigin) {
   const WsClient browser(rig.port(), {"sec-websocket-protocol: glimpse.v1, glimpse-key.secret", "origin: http://evil"});
   EXPECT_EQ(browser.status(), 101);
   EXPECT_EQ(browser.handshake().header("sec-websocket-protocol"), "glimpse.v1");
+  RigOptions awkward;
+  awkward.server.api_keys = {"a key/of = ключ?"};
+  const Rig guarded(awkward);
+  const auto offered = [&](const std::string& protocol) {
+    return WsClient(guarded.port(), {"sec-websocket-protocol: glimpse.v1, " + protocol}).status();
+  };
+  EXPECT_EQ(offered("glimpse-key64.YSBrZXkvb2YgPSDQutC70Y7Rhz8"), 101);
+  EXPECT_EQ(offered("glimpse-key64.YSBrZXkvb2YgPSDQutC70Y7Rhz7"), 401);
+  EXPECT_EQ(offered("glimpse-key64.!"), 401);
   const Rig open;
   EXPECT_EQ(WsClient(open.port(), {"origin: http://evil.example"}).status(), 403);
   EXPECT_EQ(WsClient(open.port(), {"origin: http://localhost"}).status(), 101);

@@ -1,8 +1,9 @@
 // page.mjs: what the chat page costs over a compiled API client, on this machine, in a real browser.
-//   node bench/page.mjs [--build DIR] [--runs 30] [--only fresh,known,typed,smooth,long] [--json FILE]
+//   node bench/page.mjs [--build DIR] [--runs 30] [--only fresh,known,chosen,typed,smooth,long] [--json FILE]
 // Needs the targets glimpse, scripted_server and page_api_client of the build, and Chromium.
 //   fresh   a 1920×1080 JPEG that the server has never seen, sent together with a short question: page and API client in turn
 //   known   the same with a picture that was sent before (the page when it is chosen, the client by /v1/files)
+//   chosen  the page alone: a picture is pasted → its thumbnail painted, → "received" painted (the server has all of it)
 //   typed   the page alone: picture chosen, question typed for two seconds, Enter
 //   smooth  an answer of 4,000 tokens at 200 tokens/s: long tasks, frames that came late
 //   long    answers of seconds from the dummy 1.75B model (text only), page and API client in turn; minutes on a small CPU
@@ -20,7 +21,7 @@ const { values: args } = parseArgs({
   options: {
     build: { type: 'string', default: join(root, 'build/release') },
     runs: { type: 'string', default: '30' },
-    only: { type: 'string', default: 'fresh,known,typed,smooth' },
+    only: { type: 'string', default: 'fresh,known,chosen,typed,smooth' },
     json: { type: 'string' },
     port: { type: 'string', default: '8205' },
   },
@@ -76,6 +77,7 @@ function probe() {
       channel.port1.onmessage = () => done(performance.now());
       channel.port2.postMessage(0);
     });
+  p.afterPaint = afterPaint;
   p.reset = () => Object.assign(p, { enter: performance.now(), first: 0, last: 0, pending: 0 });
   addEventListener('keydown', (event) => event.key === 'Enter' && p.reset(), true);
   new MutationObserver((records) => {
@@ -233,6 +235,46 @@ async function inTurn(sides, one, runs = RUNS) {
   return { answer: [...texts][0], first: table('first'), total: table('total') };
 }
 
+async function chosenRuns(page, jpeg) {
+  const thumbnail = [];
+  const received = [];
+  for (let i = 0; i <= RUNS; ++i) {
+    await newChat(page);
+    const file = fresh(jpeg).toString('base64');
+    await page.evaluate((data) => (window.photo = Uint8Array.from(atob(data), (ch) => ch.charCodeAt(0))), file);
+    await page.waitForTimeout(200);
+    const times = await page.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const times = {};
+          const note = (name, began) => (at) => {
+            times[name] = at - began;
+            if (times.thumbnail && times.received) resolve(times);
+          };
+          const files = new DataTransfer();
+          files.items.add(new File([window.photo], 'photo.jpg', { type: 'image/jpeg' }));
+          const began = performance.now();
+          addEventListener('load', (event) => event.target.closest?.('.thumbs') && window.probe.afterPaint(note('thumbnail', began)), { capture: true, once: true });
+          const observer = new MutationObserver(() => {
+            // "Received", or a state that can only come after it.
+            if (!document.querySelector('.thumbs li:is([data-state=received], [data-state=decoded], [data-state=ready])')) return;
+            observer.disconnect();
+            window.probe.afterPaint(note('received', began));
+          });
+          observer.observe(document.body, { subtree: true, childList: true, attributes: true });
+          const area = document.getElementById('question');
+          area.dispatchEvent(new ClipboardEvent('paste', { bubbles: true, cancelable: true, clipboardData: files }));
+        }),
+    );
+    await page.locator('.thumbs li[data-state=ready]').waitFor();
+    if (i > 0) {
+      thumbnail.push(times.thumbnail);
+      received.push(times.received);
+    }
+  }
+  return { thumbnail: stats(thumbnail), received: stats(received) };
+}
+
 async function typedRuns(page, jpeg) {
   const first = [];
   const total = [];
@@ -335,7 +377,7 @@ const compared = (name, { first, total }) => {
   console.log(`  total: page ${show(total.page)}  API ${show(total.api)}  page − API ${(total.page.median - total.api.median).toFixed(1)}`);
 };
 try {
-  if (['fresh', 'known', 'typed'].some((name) => wanted.has(name))) {
+  if (['fresh', 'known', 'chosen', 'typed'].some((name) => wanted.has(name))) {
     const server = await serve('src/cli/glimpse', ['serve', '--host', '127.0.0.1']);
     const api = client(server);
     const page = await openPage(browser, server.url);
@@ -343,6 +385,10 @@ try {
     results.pictureBytes = jpeg.length;
     if (wanted.has('fresh')) compared(`fresh, ${jpeg.length} bytes`, (results.fresh = await freshRuns(page, api, jpeg)));
     if (wanted.has('known')) compared('known', (results.known = await knownRuns(page, api, server.url, jpeg)));
+    if (wanted.has('chosen')) {
+      results.chosen = await chosenRuns(page, jpeg);
+      console.log(`chosen\n  thumbnail ${show(results.chosen.thumbnail)}  received ${show(results.chosen.received)}`);
+    }
     if (wanted.has('typed')) {
       results.typed = await typedRuns(page, jpeg);
       console.log(`typed for 2 s\n  first ${show(results.typed.first)}  total ${show(results.typed.total)}`);

@@ -28,11 +28,15 @@ export type ServerEvent =
   | (Timed & { type: 'clock'; id?: undefined; t0: number });
 
 const SUBPROTOCOL = 'glimpse.v1';
-const KEY_PREFIX = 'glimpse-key.';
 
-// What to offer in the handshake. Browsers cannot set headers there, so the key travels as a second name.
+// What to offer in the handshake. Browsers cannot set headers there, so the key travels as a second name, encoded if it has
+// characters that no name may have.
 export function subprotocols(apiKey: string): string[] {
-  return apiKey === '' ? [SUBPROTOCOL] : [SUBPROTOCOL, KEY_PREFIX + apiKey];
+  if (apiKey === '') return [SUBPROTOCOL];
+  if (/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(apiKey)) return [SUBPROTOCOL, `glimpse-key.${apiKey}`];
+  const bytes = String.fromCharCode(...new TextEncoder().encode(apiKey));
+  const encoded = btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  return [SUBPROTOCOL, `glimpse-key64.${encoded}`];
 }
 
 // The event in a text frame; null for anything that is none (a newer server may say more than we understand).

@@ -55,13 +55,7 @@ export class Socket {
     clearTimeout(this.#timer);
     this.#drop();
     this.#setState('connecting');
-    let socket: WebSocket;
-    try {
-      socket = new WebSocket(this.#options.url, subprotocols(this.#options.apiKey()));
-    } catch {
-      this.#refuse(); // characters that cannot stand in a handshake
-      return;
-    }
+    const socket = new WebSocket(this.#options.url, subprotocols(this.#options.apiKey()));
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
     socket.onopen = () => {

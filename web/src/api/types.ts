@@ -34,6 +34,7 @@ export interface ChatBody {
   seed?: number;
   repetition_penalty?: number;
   chat_template_kwargs?: { enable_thinking: boolean };
+  tools?: object[];
   stream?: boolean;
   stream_options?: { include_usage: boolean };
 }

@@ -227,9 +227,9 @@ export class Chat {
 
   #body(turns: Turn[]): ReturnType<typeof requestBody> {
     const pictures = new Map(picturesOf(turns).map((picture) => [picture.id, picture]));
-    const { system, thinking, parameters } = settings;
+    const { system, tools, thinking, parameters } = settings;
     const records: TurnRecord[] = turns.map((turn) => turn.record());
-    return requestBody(records, { model: this.model?.id ?? settings.model, system, thinking, parameters }, ({ id }) =>
+    return requestBody(records, { model: this.model?.id ?? settings.model, system, tools, thinking, parameters }, ({ id }) =>
       pictures.get(id)!.address,
     );
   }

@@ -41,6 +41,7 @@ export interface ConversationRecord {
 export interface RequestOptions {
   model: string;
   system: string;
+  tools: string;
   thinking: boolean;
   parameters: Parameters;
 }
@@ -65,10 +66,23 @@ export function requestBody(
     chat_template_kwargs: { enable_thinking: options.thinking },
   };
   if (options.model !== '') body.model = options.model;
+  const tools = parseTools(options.tools);
+  if (tools && tools.length > 0) body.tools = tools;
   for (const [name, value] of Object.entries(options.parameters)) {
     if (value !== null && Number.isFinite(value)) body[name as keyof Parameters] = value as number;
   }
   return body;
+}
+
+// The definitions in the settings' text; null if it is no JSON array of objects. No text, no tools.
+export function parseTools(text: string): object[] | null {
+  if (text.trim() === '') return [];
+  try {
+    const tools: unknown = JSON.parse(text);
+    return Array.isArray(tools) && tools.every((tool) => typeof tool === 'object' && tool !== null) ? tools : null;
+  } catch {
+    return null;
+  }
 }
 
 function userContent(turn: UserRecord, address: (picture: PictureRecord) => string): string | ContentPart[] {

@@ -16,6 +16,7 @@ export interface SettingsData {
   apiKey: string;
   model: string; // empty: the server's first
   system: string;
+  tools: string; // JSON: the API's array of function definitions, or empty
   thinking: boolean;
   drafts: boolean;
   parameters: Parameters;
@@ -34,6 +35,7 @@ function load(): SettingsData {
     apiKey: '',
     model: '',
     system: '',
+    tools: '',
     thinking: false,
     drafts: true,
     parameters: defaultParameters(),

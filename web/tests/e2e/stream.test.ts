@@ -21,6 +21,13 @@ beforeAll(async () => {
       { when: 'ever', text: `<think></think>\n${'and on '.repeat(3000)}`, per_token_ms: 10 },
       { when: 'long', text: `<think></think>\n${LONG_ANSWER}`, per_token_ms: 0.5 },
       { when: 'boxes', text: '<think></think>\nThe cats are at <|begin_of_box|>[[10,20,300,400],[500,600,700,800]]<|end_of_box|>.' },
+      {
+        when: 'weather',
+        text:
+          '<think></think>\nI look.\n<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Paris</arg_value>\n' +
+          '<arg_key>days</arg_key>\n<arg_value>3</arg_value>\n</tool_call>',
+        per_token_ms: 1,
+      },
       { when: 'limit', text: '<think></think>\nOnce upon a time', finish: 'length' },
       { when: 'nothing', text: '<think></think>\n' },
     ]),
@@ -79,6 +86,23 @@ test('boxes are drawn and chosen in the text and on the picture', async () => {
   await t.page.locator('svg g').first().click();
   await t.page.locator('.prose .place[aria-pressed=true]').first().waitFor();
   expect(await t.page.locator('svg g.chosen').getAttribute('aria-label')).toBe('Box 1');
+  await t.close();
+});
+
+test('tools are given in the settings, and calls are shown', async () => {
+  const t = await open(browser, server.url);
+  await t.page.getByRole('button', { name: 'Settings', exact: true }).click();
+  const tools = t.page.getByLabel('Tools');
+  await tools.fill('[{"type": "function"');
+  expect(await t.page.locator('#tools-hint').innerText()).toContain('no JSON array');
+  await tools.fill(
+    '[{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}}}]',
+  );
+  await t.page.keyboard.press('Escape');
+  await t.ask('weather in Paris');
+  expect(await t.answer()).toBe('I look.');
+  expect(await t.page.locator('.tool summary code').innerText()).toBe('get_weather');
+  expect(JSON.parse(await t.page.locator('.tool pre').innerText())).toEqual({ city: 'Paris', days: 3 });
   await t.close();
 });
 

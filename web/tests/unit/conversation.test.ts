@@ -9,7 +9,7 @@ const turns: TurnRecord[] = [
   { role: 'assistant', id: '2', answer: { ...emptyAnswer(), content: 'A cat.', reasoning: 'Ears.' }, times: null, stopped: false, error: null },
   { role: 'user', id: '3', text: 'Colour?', pictures: [] },
 ];
-const options = { model: 'mini', system: '', thinking: false, parameters: defaultParameters() };
+const options = { model: 'mini', system: '', tools: '', thinking: false, parameters: defaultParameters() };
 const address = ({ id }: { id: string }) => `file-${id}`;
 
 test('the request holds the conversation, pictures before their text', () => {
@@ -33,6 +33,14 @@ test('parameters that are left to the model are not sent', () => {
   expect(body.messages[0]).toEqual({ role: 'system', content: 'Be brief.' });
   expect(Object.keys(body)).not.toContain('top_p');
   expect(Object.keys(body)).not.toContain('model');
+});
+
+test('tools go along when they are an array of definitions', () => {
+  const tools = '[{"type": "function", "function": {"name": "f"}}]';
+  expect(requestBody(turns, { ...options, tools }, address).tools).toEqual(JSON.parse(tools));
+  for (const wrong of ['', ' ', '{}', '[1]', '[{']) {
+    expect(requestBody(turns, { ...options, tools: wrong }, address)).not.toHaveProperty('tools');
+  }
 });
 
 test('an answer that never began is not part of the next request', () => {
