@@ -254,7 +254,12 @@ async function chosenRuns(page, jpeg) {
           const files = new DataTransfer();
           files.items.add(new File([window.photo], 'photo.jpg', { type: 'image/jpeg' }));
           const began = performance.now();
-          addEventListener('load', (event) => event.target.closest?.('.thumbs') && window.probe.afterPaint(note('thumbnail', began)), { capture: true, once: true });
+          const loaded = (event) => {
+            if (!event.target.closest?.('.thumbs')) return;
+            document.removeEventListener('load', loaded, true);
+            window.probe.afterPaint(note('thumbnail', began));
+          };
+          document.addEventListener('load', loaded, true);
           const observer = new MutationObserver(() => {
             // "Received", or a state that can only come after it.
             if (!document.querySelector('.thumbs li:is([data-state=received], [data-state=decoded], [data-state=ready])')) return;
