@@ -70,16 +70,32 @@ Status Asker::prepare_picture(const std::string& path, Picture& picture, Latency
   ASSIGN_OR_RETURN(const DType dtype, runner_.prepare_vision());
   const PatchFormat format{.dtype = dtype == DType::kF32 ? PatchDtype::kFloat32 : PatchDtype::kBfloat16,
                            .frames = PatchFrames::kOneFrame};
-  auto processed = preprocess(file.bytes(), source_.image, format, picture.scratch);
-  if (!processed) return std::move(processed).error().in(path);
+  auto decode_ns = make_pixels(file.bytes(), format, picture);
+  if (!decode_ns) return std::move(decode_ns).error().in(path);
   const int64_t end = clock_.now_ns();
-  const int64_t decoded = std::min(start + processed->decode_ns, end);
+  const int64_t decoded = std::min(start + *decode_ns, end);
   account.record(Span::kDecodeImage, start, decoded);
   account.record(Span::kPreprocess, decoded, end);
-  const auto& thw = processed->plan.grid.grid_thw;
-  picture.prepared = {{static_cast<int32_t>(thw[0]), static_cast<int32_t>(thw[1]), static_cast<int32_t>(thw[2])},
-                      processed->pixel_values.data()};
   return {};
+}
+
+// Patches, or the block that the device makes them of; returns how long decoding took.
+Result<int64_t> Asker::make_pixels(std::span<const std::byte> encoded, PatchFormat format, Picture& picture) {
+  ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(encoded, source_.image, format));
+  const auto& thw = plan.grid.grid_thw;
+  picture.prepared.grid = {static_cast<int32_t>(thw[0]), static_cast<int32_t>(thw[1]), static_cast<int32_t>(thw[2])};
+  if (!runner_.cuts_pictures() || !fits_block(plan)) {
+    ASSIGN_OR_RETURN(const auto processed, preprocess(encoded, source_.image, format, picture.scratch));
+    picture.prepared.pixels = processed.pixel_values.data();
+    return processed.decode_ns;
+  }
+  picture.block = plan_block(plan, source_.image, picture.scratch);
+  if (picture.memory.bytes() < picture.block.bytes) {
+    ASSIGN_OR_RETURN(picture.memory, runner_.allocate_pixels(picture.block.bytes));
+  }
+  picture.prepared.pixels = {picture.memory.data(), &picture.block};
+  return fill_block(encoded, plan, picture.block, source_.image, picture.scratch,
+                    {picture.memory.as<std::byte>(), picture.block.bytes});
 }
 
 Result<Prompt> Asker::build_prompt(const Question& question, std::span<const PreparedImage> images) {

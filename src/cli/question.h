@@ -13,7 +13,7 @@
 #include "bundle/model_source.h"
 #include "engine/generator.h"
 #include "engine/runner.h"
-#include "image/preprocess.h"
+#include "image/picture_block.h"
 #include "sampling/params.h"
 
 namespace glimpse {
@@ -53,10 +53,13 @@ class Asker {
  private:
   struct Picture {
     ImageScratch scratch;
+    PictureBlock block;
+    Buffer memory;  // of the block
     PreparedImage prepared;
   };
 
   Status prepare_picture(const std::string& path, Picture& picture, LatencyAccount& account);
+  Result<int64_t> make_pixels(std::span<const std::byte> encoded, PatchFormat format, Picture& picture);
   Result<Prompt> build_prompt(const Question& question, std::span<const PreparedImage> images);
 
   const ModelSource& source_;

@@ -1,5 +1,6 @@
 #include "engine/batching_engine.h"
 
+#include <array>
 #include <chrono>
 
 #include "base/check.h"
@@ -11,6 +12,12 @@ namespace {
 // How long the thread sleeps when all that there is to do waits for something that will not wake it (rows that a step
 // in flight reads).
 constexpr auto kNap = std::chrono::milliseconds(1);
+
+// Heights and widths of pictures that are common: where shapes are tuned, other pictures go the way of the nearest of
+// them. The first is enough elsewhere.
+constexpr std::array<std::pair<int32_t, int32_t>, 5> kWarmUpPictures = {
+    {{112, 112}, {480, 640}, {1120, 1120}, {1080, 1920}, {2400, 1080}}};
+constexpr int32_t kWarmUpPatch = 14;
 
 }  // namespace
 
@@ -160,11 +167,18 @@ Status warm_up(StepRunner& runner, bool vision) {
   }
   if (!vision) return {};
   ASSIGN_OR_RETURN(const DType dtype, runner.prepare_vision());
-  const int32_t side = 4 * info.spatial_merge_size;
-  const GridThw grid{.t = 1, .h = side, .w = side};
-  const std::vector<std::byte> pixels(static_cast<size_t>(grid.num_patches() * info.patch_values) * dtype_bytes(dtype));
-  RETURN_IF_ERROR(runner.begin_image(pixels.data(), grid, 0));
-  while (!runner.advance_image(1e18).done) {
+  for (const auto& [height, width] : kWarmUpPictures) {
+    const int32_t side = kWarmUpPatch * info.spatial_merge_size;
+    const GridThw grid{.t = 1,
+                       .h = (height + side / 2) / side * info.spatial_merge_size,
+                       .w = (width + side / 2) / side * info.spatial_merge_size};
+    if (grid.num_tokens(info.spatial_merge_size) > std::min(info.num_image_rows, info.max_model_len)) continue;
+    const std::vector<std::byte> pixels(static_cast<size_t>(grid.num_patches() * info.patch_values) *
+                                        dtype_bytes(dtype));
+    RETURN_IF_ERROR(runner.begin_image(pixels.data(), grid, 0));
+    while (!runner.advance_image(1e18).done) {
+    }
+    if (!info.tunes_shapes) break;
   }
   return {};
 }

@@ -34,6 +34,8 @@ class BatchingEngine final : public Engine {
 
   int32_t max_model_len() const override { return runner_.info().max_model_len; }
   Result<DType> prepare_vision() override { return runner_.prepare_vision(); }
+  bool cuts_pictures() const override { return runner_.info().cuts_pictures; }
+  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
   ImageRef find_image(const ImageKey& key) override;
   Result<ImageRef> add_image(const ImageKey& key, const GridThw& grid, PixelValues pixels, Priority priority,
                              std::function<void()> on_encoded) override;

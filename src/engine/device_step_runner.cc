@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/host_step_runner.h"
@@ -52,6 +53,7 @@ Result<std::unique_ptr<DeviceStepRunner>> DeviceStepRunner::create(Runner& runne
 }
 
 DeviceStepRunner::~DeviceStepRunner() {
+  runner_.vision_stream().synchronize();
   runner_.stream().synchronize();
 }
 
@@ -59,6 +61,8 @@ Status DeviceStepRunner::build() {
   const RunnerOptions& options = runner_.options();
   info_ = step_runner_info(runner_);
   info_.pipeline_depth = 1;
+  info_.vision_apart = true;
+  info_.tunes_shapes = true;
   Backend& backend = runner_.backend();
   CHECK(backend.ops().sample != nullptr);
   const auto seqs = static_cast<size_t>(options.max_num_seqs);
@@ -75,8 +79,7 @@ Status DeviceStepRunner::build() {
   }
   vision_begin_ = backend.make_event();
   vision_end_ = backend.make_event();
-  SampleArgs args{.rows = {nullptr, options.max_num_seqs}, .logits = runner_.logits()};
-  return runner_.stream().reserve_workspace(backend.ops().sample_workspace(args));
+  return {};
 }
 
 void DeviceStepRunner::open_slot(int32_t slot, const SlotSpec& spec) {
@@ -194,26 +197,35 @@ Result<DType> DeviceStepRunner::prepare_vision() {
   return runner_.prepare_vision();
 }
 
-Status DeviceStepRunner::begin_image(const void* pixels, const GridThw& grid, int32_t first_row) {
+Status DeviceStepRunner::begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) {
   ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, prepare_vision());
   flops_before_ = 0;
   return runner_.begin_image(pixels, grid, first_row);
 }
 
-// Runs behind the steps that were submitted; its own time is between two marks on the stream.
+// Runs beside the steps and gives way to them; its own time is between two marks on its stream. While steps are under
+// way nobody waits for it.
 VisionProgress DeviceStepRunner::advance_image(double max_flops) {
-  runner_.stream().record(*vision_begin_);
-  VisionProgress progress;
-  progress.done = runner_.enqueue_image(max_flops);
-  runner_.stream().record(*vision_end_);
+  if (flops_running_ == 0) {
+    Stream& stream = runner_.vision_stream();
+    stream.record(*vision_begin_);
+    image_done_ = runner_.enqueue_image(max_flops);
+    stream.record(*vision_end_);
+    flops_running_ = runner_.image_flops_done() - flops_before_;
+    flops_before_ += flops_running_;
+  }
+  const bool steps_run = pending_[0].in_flight || pending_[1].in_flight;
+  if (steps_run && !vision_end_->done()) return {};
   vision_end_->wait();
-  progress.flops = runner_.image_flops_done() - flops_before_;
-  flops_before_ += progress.flops;
-  progress.ns = vision_end_->ns_since(*vision_begin_);
-  return progress;
+  return {.done = image_done_, .flops = std::exchange(flops_running_, 0), .ns = vision_end_->ns_since(*vision_begin_)};
+}
+
+bool DeviceStepRunner::image_running() const {
+  return flops_running_ > 0 && !vision_end_->done();
 }
 
 void DeviceStepRunner::abandon_image() {
+  if (std::exchange(flops_running_, 0) > 0) vision_end_->wait();
   runner_.abandon_image();
 }
 

@@ -28,8 +28,10 @@ class DeviceStepRunner final : public StepRunner {
   void submit(const Batch& batch) override;
   StepResult collect() override;
   Result<DType> prepare_vision() override;
-  Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row) override;
+  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
+  Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) override;
   VisionProgress advance_image(double max_flops) override;
+  bool image_running() const override;
   void abandon_image() override;
   void read_images(int32_t first_row, int32_t count, std::byte* dst) override;
   void write_images(int32_t first_row, int32_t count, const std::byte* src) override;
@@ -73,6 +75,8 @@ class DeviceStepRunner final : public StepRunner {
   std::unique_ptr<Event> vision_begin_;
   std::unique_ptr<Event> vision_end_;
   double flops_before_ = 0;
+  double flops_running_ = 0;  // of the slice under way; 0: none
+  bool image_done_ = false;   // with that slice
 };
 
 // The step runner for what `runner`'s back end is. Errors: kResource.

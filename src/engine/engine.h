@@ -2,11 +2,12 @@
 
 // Many requests at once over one model: continuous batching, prefix and vision caches. This is the whole boundary
 // between the server and the engine; the engine has one thread of its own, which owns every sequence and every block.
-// All methods may be called from any thread and return at once, except prepare_vision and stop.
+// All methods may be called from any thread and return at once, except prepare_vision, allocate_pixels and stop.
 
 #include <memory>
 
 #include "engine/request.h"
+#include "tensor/buffer.h"
 
 namespace glimpse {
 
@@ -63,6 +64,10 @@ class Engine {
 
   // The dtype that add_image wants; loads the vision tower at the first call, which may take seconds.
   virtual Result<DType> prepare_vision() = 0;
+  // Whether add_image takes decoded pictures with their tables as well (PixelValues::block).
+  virtual bool cuts_pictures() const = 0;
+  // Memory for pixels: that which they reach the device from fastest, 64-byte aligned. Errors: kResource.
+  virtual Result<Buffer> allocate_pixels(size_t bytes) = 0;
   // The picture if the vision cache has it, encoded or on its way; null otherwise. Counts as a query, and a hit.
   virtual ImageRef find_image(const ImageKey& key) = 0;
   // Queues a picture for the tower and returns at once. When the key is known already, the known one comes back and

@@ -7,6 +7,13 @@
 
 namespace glimpse {
 
+namespace {
+
+// Operations of vision to begin with, as long as nothing was measured: 10 ms of a large GPU.
+constexpr double kFirstSliceApart = 5e12;
+
+}  // namespace
+
 EngineLoop::EngineLoop(StepRunner& runner, const Clock& clock, const EngineLoopOptions& options,
                        EngineObserver* observer)
     : runner_(runner),
@@ -181,7 +188,10 @@ void EngineLoop::open_slot(ActiveRequest& active) {
 }
 
 int32_t EngineLoop::run_vision(int32_t num_decoding, int32_t num_prefill) {
-  const double flops = pacer_.vision_flops(num_decoding, num_prefill, vision_.work_priority());
+  // Where the tower gives way by itself, a slice is what a picture that is no longer wanted may cost at most.
+  const double flops = info_.vision_apart
+                           ? std::max(kFirstSliceApart, pacer_.vision_flops(0, 0, vision_.work_priority()))
+                           : pacer_.vision_flops(num_decoding, num_prefill, vision_.work_priority());
   const VisionProgress progress = vision_.advance(flops);
   pacer_.record_vision(progress.flops, progress.ns);
   return progress.flops > 0 ? 1 : 0;

@@ -20,7 +20,7 @@ namespace glimpse {
 // A picture ready for the vision tower: see VisionTower::begin.
 struct PreparedImage {
   GridThw grid;
-  const void* pixels = nullptr;
+  PixelSource pixels = nullptr;
 };
 
 struct GenerateRequest {

@@ -25,6 +25,7 @@ StepRunnerInfo step_runner_info(const Runner& runner) {
           .patch_values = config.vision.in_channels * config.vision.patch_size * config.vision.patch_size,
           .num_image_rows = runner.num_image_rows(),
           .image_row_bytes = runner.image_row_bytes(),
+          .cuts_pictures = runner.cuts_pictures(),
           .pipeline_depth = 0};
 }
 
@@ -94,7 +95,7 @@ Result<DType> HostStepRunner::prepare_vision() {
   return runner_.prepare_vision();
 }
 
-Status HostStepRunner::begin_image(const void* pixels, const GridThw& grid, int32_t first_row) {
+Status HostStepRunner::begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) {
   {
     const std::lock_guard lock(vision_mutex_);
     ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, runner_.prepare_vision());

@@ -26,7 +26,8 @@ class HostStepRunner final : public StepRunner {
   void submit(const Batch& batch) override;
   StepResult collect() override;
   Result<DType> prepare_vision() override;
-  Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row) override;
+  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
+  Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) override;
   VisionProgress advance_image(double max_flops) override;
   void abandon_image() override;
   void read_images(int32_t first_row, int32_t count, std::byte* dst) override;

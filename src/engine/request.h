@@ -19,6 +19,7 @@
 #include "sampling/params.h"
 #include "sampling/sampler.h"
 #include "sampling/token_mask.h"
+#include "tensor/picture_block.h"
 
 namespace glimpse {
 
@@ -51,11 +52,15 @@ class EngineImage {
 };
 using ImageRef = std::shared_ptr<EngineImage>;
 
-// The tower's input, [patches, patch_dim] of Engine::prepare_vision's dtype. Owned by the engine until the tower has
+// The tower's input, [patches, patch_dim] of Engine::prepare_vision's dtype; or the picture and its tables, where
+// Engine::cuts_pictures. Owned by the engine until the tower has
 // read it; `release` in the deleter may return a reused buffer to its pool.
 struct PixelValues {
   std::shared_ptr<const std::byte> data;
   size_t bytes = 0;
+  std::optional<PictureBlock> block = std::nullopt;
+
+  PixelSource source() const { return {data.get(), block ? &*block : nullptr}; }
 };
 
 // Lower runs first. A running request of a lower class may be preempted for a higher one.

@@ -60,6 +60,11 @@ Result<std::unique_ptr<Runner>> Runner::create(std::unique_ptr<Backend> backend,
   runner->source_ = std::move(source);
   runner->options_ = options;
   runner->stream_ = runner->backend_->make_stream();
+  runner->vision_stream_ = runner->stream_.get();
+  if (!runner->backend_->shares_host_memory()) {
+    runner->background_stream_ = runner->backend_->make_background_stream();
+    runner->vision_stream_ = runner->background_stream_.get();
+  }
   RETURN_IF_ERROR(runner->load_text(*runner->backend_));
   return runner;
 }
@@ -113,7 +118,13 @@ Status Runner::load_text(Backend& backend) {
     ASSIGN_OR_RETURN(host_logits_, backend.allocate(static_cast<size_t>(logits.rows * logits.stride) * sizeof(float),
                                                     MemoryKind::kPinnedHost));
   }
-  RETURN_IF_ERROR(stream_->reserve_workspace(decoder_->workspace_bytes()));
+  // All that will run here: captured steps keep the address.
+  size_t workspace = decoder_->workspace_bytes();
+  if (const auto& ops = backend.ops(); ops.sample != nullptr) {
+    workspace = std::max(
+        workspace, ops.sample_workspace({.rows = {nullptr, options_.max_num_seqs}, .logits = decoder_->logits()}));
+  }
+  RETURN_IF_ERROR(stream_->reserve_workspace(workspace));
   return backend.captures_graphs() ? warm_up() : Status();
 }
 
@@ -132,7 +143,9 @@ Result<int64_t> Runner::plan_kv_tokens(int64_t bytes_per_token) {
   const int64_t merge = vision.spatial_merge_size * vision.spatial_merge_size;
   const int64_t patches = std::min<int64_t>(options_.max_model_len, 6144) * merge * 5 / 4;
   const int64_t patch_values = 12 * vision.hidden_size + 3 * vision.out_hidden_size + 1024;
-  const int64_t pictures = total_weights(*source_, true) * 2 + patches * patch_values * 2;
+  // A picture that is cut there, and what lies between the passes of its resize.
+  const int64_t cut = cuts_pictures() ? int64_t{128} << 20 : 0;
+  const int64_t pictures = total_weights(*source_, true) * 2 + patches * patch_values * 2 + cut;
   const auto used = static_cast<int64_t>(memory.total - memory.free);
   const auto total = static_cast<int64_t>(memory.total);
   int64_t tokens = wanted;
@@ -163,8 +176,14 @@ Status Runner::warm_up() {
   // All counts are zero: every row is padding.
   std::fill_n(inputs_.next().counts, 3, 0);
   inputs_.upload(*stream_);
-  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs; tokens /= 2) {
+  // The largest step, and one from the middle of each smaller class that products have their own algorithm for.
+  const auto class_rows = [](int32_t tokens) {
+    return tokens > 4096 ? 2048 : tokens > 1024 ? 512 : tokens > 128 ? 128 : 16;
+  };
+  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs;) {
     decoder_->forward({tokens, 1, 1}, *stream_);
+    const int32_t smaller = (tokens - 1) / class_rows(tokens) * class_rows(tokens);
+    tokens = smaller - class_rows(smaller) / 2;
   }
   stream_->synchronize();
   for (const int32_t size : decode_sizes(limits)) {
@@ -206,14 +225,14 @@ Result<DType> Runner::prepare_vision() {
   return tower_->pixel_dtype();
 }
 
-Status Runner::encode_image(const void* pixels, const GridThw& grid, int32_t first_row) {
+Status Runner::encode_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) {
   ASSIGN_OR_RETURN([[maybe_unused]] const DType dtype, prepare_vision());
   RETURN_IF_ERROR(begin_image(pixels, grid, first_row));
   advance_image(std::numeric_limits<double>::infinity());
   return {};
 }
 
-Status Runner::begin_image(const void* pixels, const GridThw& grid, int32_t first_row) {
+Status Runner::begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) {
   const int64_t tokens = grid.num_tokens(static_cast<int32_t>(config_.vision.spatial_merge_size));
   if (first_row + tokens > images_.rows) {
     return Error{ErrorCode::kTooLarge, "the pictures need " + std::to_string(first_row + tokens) +
@@ -222,16 +241,16 @@ Status Runner::begin_image(const void* pixels, const GridThw& grid, int32_t firs
   Matrix out = images_;
   out.data = image_rows(first_row);
   out.rows = tokens;
-  return tower_->begin(pixels, grid, out, *stream_);
+  return tower_->begin(pixels, grid, out, vision_stream());
 }
 
 bool Runner::enqueue_image(double max_flops) {
-  return tower_->advance(max_flops, *stream_);
+  return tower_->advance(max_flops, vision_stream());
 }
 
 bool Runner::advance_image(double max_flops) {
   const bool done = enqueue_image(max_flops);
-  stream_->synchronize();
+  vision_stream().synchronize();
   return done;
 }
 

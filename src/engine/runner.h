@@ -59,14 +59,18 @@ class Runner {
 
   // What a picture's pixels have to be (VisionTower::pixel_dtype), loading the tower if need be.
   Result<DType> prepare_vision();
+  // Whether pictures may be given as blocks (tensor/picture_block.h).
+  bool cuts_pictures() const { return backend_->ops().cut_picture != nullptr; }
+  // Memory of the host that pixels reach the device from fastest.
+  Result<Buffer> allocate_pixels(size_t bytes) { return backend_->allocate(bytes, MemoryKind::kPinnedHost); }
   // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.
   // Rows beyond the capacity do not exist: kTooLarge.
-  Status encode_image(const void* pixels, const GridThw& grid, int32_t first_row);
+  Status encode_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row);
   // Image embeddings [first_row, first_row + rows) as float32 rows of hidden_size, for tests and goldens.
   std::vector<float> image_embeddings(int64_t first_row, int64_t rows);
   // The same in slices: begin_image, then advance_image until it says that the picture is done. `pixels` may not change
   // before that. abandon_image: the picture that was begun is not wanted any more. begin_image after prepare_vision().
-  Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row);
+  Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row);
   // Runs a slice of at most about `max_flops` operations (at least the smallest there is) and waits for it.
   bool advance_image(double max_flops);
   // The same without waiting.
@@ -89,6 +93,8 @@ class Runner {
   // Only one more step may be enqueued before the first is waited for.
   StepShape enqueue(const Batch& batch);
   Stream& stream() { return *stream_; }
+  // Where the tower runs: a device has a stream for it that gives way to the steps.
+  Stream& vision_stream() { return *vision_stream_; }
   const Matrix& logits() const { return decoder_->logits(); }
   // What the embedding of a token id -1 - slot reads, [max_num_seqs] in device memory.
   int32_t* last_ids() const { return last_ids_.as<int32_t>(); }
@@ -120,6 +126,8 @@ class Runner {
   std::shared_ptr<const WeightSource> source_;
   RunnerOptions options_;
   std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Stream> background_stream_;
+  Stream* vision_stream_ = nullptr;  // one of the two
   std::unique_ptr<KvCache> kv_;
   StepInputs inputs_;
   Buffer image_memory_;

@@ -28,7 +28,11 @@ void StepPacer::record_step(int32_t num_decode, int32_t num_prefill, int64_t ns)
     return;
   }
   const double decode = num_decode == 0 ? 0 : usual_ns(num_decode);
-  follow(prefill_token_ns_, std::max(time - decode, 0.05 * time) / num_prefill, 0.3);
+  // Over several steps together: one that ends a known prompt has a few tokens and takes as long as a hundred.
+  constexpr double kKeep = 0.7;
+  prefill_ns_ = kKeep * prefill_ns_ + std::max(time - decode, 0.05 * time);
+  prefill_tokens_ = kKeep * prefill_tokens_ + num_prefill;
+  prefill_token_ns_ = prefill_ns_ / prefill_tokens_;
 }
 
 void StepPacer::record_vision(double flops, int64_t ns) {

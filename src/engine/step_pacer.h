@@ -44,6 +44,8 @@ class StepPacer {
   StepPacerOptions options_;
   int32_t max_tokens_;
   std::vector<double> usual_ns_;  // by number of decoding sequences; 0: never seen
+  double prefill_ns_ = 0;         // of the last steps, older ones counting less and less, and of the tokens in them
+  double prefill_tokens_ = 0;
   double prefill_token_ns_ = 0;
   double vision_flop_ns_ = 0;
 };

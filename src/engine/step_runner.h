@@ -15,7 +15,9 @@
 #include "sampling/params.h"
 #include "sampling/sampler.h"
 #include "sampling/token_mask.h"
+#include "tensor/buffer.h"
 #include "tensor/dtype.h"
+#include "tensor/picture_block.h"
 
 namespace glimpse {
 
@@ -31,7 +33,10 @@ struct StepRunnerInfo {
   int64_t patch_values = 0;    // pixel values of a patch
   int32_t num_image_rows = 0;  // of image embeddings on the device
   size_t image_row_bytes = 0;
-  int pipeline_depth = 0;  // 0: collect after each submit; 1: one step may be in flight when the next is submitted
+  bool cuts_pictures = false;  // begin_image takes blocks too
+  bool vision_apart = false;   // the tower runs beside the steps and gives way to them
+  bool tunes_shapes = false;   // the first use of a class of row counts is slow
+  int pipeline_depth = 0;      // 0: collect after each submit; 1: one step may be in flight when the next is submitted
 };
 
 // How a slot draws. Everything pointed to outlives the slot's use.
@@ -72,9 +77,14 @@ class StepRunner {
 
   // The dtype of pixels; loads the tower at the first call. From any thread, also beside the others.
   virtual Result<DType> prepare_vision() = 0;
+  // Memory of the host that pixels reach the device from fastest, 64-byte aligned. From any thread.
+  virtual Result<Buffer> allocate_pixels(size_t bytes) = 0;
   // As Runner's. Steps submitted after the picture is done read its rows; `pixels` last until then or abandon_image.
-  virtual Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row) = 0;
+  virtual Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) = 0;
+  // With vision_apart the slice may still run when it returns: then flops are 0, and the next call asks for its end.
   virtual VisionProgress advance_image(double max_flops) = 0;
+  // Whether a slice is under way, which abandon_image would wait for.
+  virtual bool image_running() const { return false; }
   virtual void abandon_image() = 0;
   // Rows of image embeddings, to host memory and back. No step in flight reads them.
   virtual void read_images(int32_t first_row, int32_t count, std::byte* dst) = 0;

@@ -83,7 +83,7 @@ Priority VisionCache::work_priority() const {
 
 VisionProgress VisionCache::advance(double max_flops) {
   // Somebody else's turn when nobody holds the picture any more; our own two references are the map's and encoding_.
-  if (encoding_ != nullptr) {
+  if (encoding_ != nullptr && !runner_.image_running()) {
     const std::lock_guard lock(mutex_);
     if (encoding_.use_count() == 2) {
       runner_.abandon_image();
@@ -94,8 +94,8 @@ VisionProgress VisionCache::advance(double max_flops) {
       encoding_.reset();
     }
   }
-  if (encoding_ == nullptr && !begin_next()) return {};
   const int64_t begin = clock_.now_ns();
+  if (encoding_ == nullptr && !begin_next()) return {};
   const VisionProgress progress = runner_.advance_image(max_flops);
   record_span(*encoding_, begin, clock_.now_ns());
   if (progress.done) {
@@ -119,7 +119,7 @@ bool VisionCache::begin_next() {
       return false;
     }
     image->first_row_ = row;
-    if (auto status = runner_.begin_image(image->pixels_.data.get(), image->grid_, row); !status) {
+    if (auto status = runner_.begin_image(image->pixels_.source(), image->grid_, row); !status) {
       ranges_.release(row, image->num_tokens_);
       image->first_row_ = -1;
       fail(*image, status.error());

@@ -17,6 +17,8 @@
 
 namespace glimpse {
 
+struct PictureBlock;
+
 // How the picture will be cut, known from its header alone: enough to count tokens and reserve memory before decoding.
 struct ImagePlan {
   ImageHeader header;
@@ -37,6 +39,9 @@ class ImageScratch {
 
  private:
   friend struct ImagePipeline;
+  friend PictureBlock plan_block(const ImagePlan&, const ImageOptions&, ImageScratch&);
+  friend Result<int64_t> fill_block(std::span<const std::byte>, const ImagePlan&, const PictureBlock&,
+                                    const ImageOptions&, ImageScratch&, std::span<std::byte>);
   DecodeScratch decode_;
   RgbImage decoded_;
   RgbImage resize_target_;

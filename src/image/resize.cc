@@ -35,9 +35,9 @@ Passes passes_of(ResizeIsa isa) {
 // Pillow 13 takes the height first when it loses more than twice as many pixels as the width does (python-pillow/Pillow
 // pull request 9549; the exact rule was found by comparing 5,733 random resizes with both orders). Before 13 it was
 // always the width.
-bool pillow_goes_down_first(const RgbImage& in, int out_width, int out_height) {
-  const int64_t lost_rows = int64_t{in.height()} - out_height;
-  const int64_t lost_columns = int64_t{in.width()} - out_width;
+bool pillow_goes_down_first(const ImageSize& from, const ImageSize& to) {
+  const int64_t lost_rows = int64_t{from.height} - to.height;
+  const int64_t lost_columns = int64_t{from.width} - to.width;
   return lost_rows > 0 && lost_rows > 2 * lost_columns;
 }
 
@@ -70,6 +70,10 @@ ResizeIsa best_resize_isa() {
   return is_available(ResizeIsa::kAvx2) ? ResizeIsa::kAvx2 : ResizeIsa::kScalar;
 }
 
+bool goes_down_first(const ImageSize& from, const ImageSize& to, Resampler resampler) {
+  return resampler == Resampler::kPillow && pillow_goes_down_first(from, to);
+}
+
 Status resize(const RgbImage& in, int out_width, int out_height, Resampler resampler, ResizeScratch& scratch,
               RgbImage& out, const ParallelFor& parallel, ResizeIsa isa) {
   CHECK(&in != &out && in.width() > 0 && in.height() > 0);
@@ -100,7 +104,7 @@ Status resize(const RgbImage& in, int out_width, int out_height, Resampler resam
     along_x_pass(in, out);
   } else if (!along_x) {
     along_y_pass(in, out);
-  } else if (resampler == Resampler::kPillow && pillow_goes_down_first(in, out_width, out_height)) {
+  } else if (goes_down_first({in.height(), in.width()}, {out_height, out_width}, resampler)) {
     RETURN_IF_ERROR(scratch.middle.reset(in.width(), out_height));
     along_y_pass(in, scratch.middle);
     along_x_pass(scratch.middle, out);

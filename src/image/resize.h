@@ -11,6 +11,7 @@
 #include "image/parallel.h"
 #include "image/resample_axis.h"
 #include "image/rgb_image.h"
+#include "image/smart_resize.h"
 
 namespace glimpse {
 
@@ -28,6 +29,9 @@ struct ResizeScratch {
   ResampleAxis vertical;
   RgbImage middle;
 };
+
+// Whether the height is taken first.
+bool goes_down_first(const ImageSize& from, const ImageSize& to, Resampler resampler);
 
 // Resizes `in` into `out`, another image, whose buffer is reused. Sizes must be positive and `isa` available (CHECK).
 // Cost: about 2 x in.height x out.width x 3 x taps byte products along x and out.height x out.width x 3 x taps along y,

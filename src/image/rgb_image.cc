@@ -14,7 +14,7 @@ Status RgbImage::reset(int width, int height) {
     data_.reset();
     capacity_ = 0;
     width_ = height_ = 0;
-    data_.reset(new (std::nothrow) uint8_t[needed]);
+    data_ = {new (std::nothrow) uint8_t[needed], Delete(true)};
     if (data_ == nullptr) {
       return Error{ErrorCode::kResource, "no memory for a picture of " + std::to_string(width) + "x" +
                                              std::to_string(height) + " (" + std::to_string(needed) + " bytes)"};

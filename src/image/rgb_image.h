@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/result.h"
 
@@ -15,6 +16,10 @@ class RgbImage {
  public:
   // Readable bytes after the last pixel, their value unspecified: vector code may load past the end.
   static constexpr size_t kTailBytes = 64;
+
+  RgbImage() = default;
+  // In memory of somebody else, who keeps it for as long as it is used here: until more than `memory` holds is wanted.
+  explicit RgbImage(std::span<uint8_t> memory) : data_(memory.data(), Delete(false)), capacity_(memory.size()) {}
 
   int width() const { return width_; }
   int height() const { return height_; }
@@ -30,7 +35,15 @@ class RgbImage {
   Status reset(int width, int height);
 
  private:
-  std::unique_ptr<uint8_t[]> data_;
+  struct Delete {
+    explicit Delete(bool is_owned) : owned(is_owned) {}
+    bool owned;
+    void operator()(const uint8_t* data) const {
+      if (owned) delete[] data;
+    }
+  };
+
+  std::unique_ptr<uint8_t[], Delete> data_{nullptr, Delete(true)};
   size_t capacity_ = 0;
   int width_ = 0;
   int height_ = 0;

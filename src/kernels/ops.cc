@@ -162,6 +162,16 @@ void patch_embed_pos(const PatchEmbedPosArgs& args, Stream& stream) {
   table(stream).patch_embed_pos(args, stream);
 }
 
+void cut_picture(const CutPictureArgs& args, Stream& stream) {
+  CHECK(table(stream).cut_picture != nullptr);
+  const PictureBlock& layout = args.layout;
+  const int32_t window = layout.patch_size * layout.merge_size;
+  CHECK(args.block != nullptr && window > 0, window);
+  CHECK(layout.across.out % window == 0 && layout.down.out % window == 0, layout.across.out, layout.down.out, window);
+  check_float_matrix(args.patches, layout.num_patches(), layout.patch_values());
+  table(stream).cut_picture(args, stream);
+}
+
 void sample(const SampleArgs& args, Stream& stream) {
   check_rows(args.rows);
   CHECK(table(stream).sample != nullptr);

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "tensor/picture_block.h"
 #include "tensor/tensor.h"
 
 namespace glimpse {
@@ -159,6 +160,14 @@ struct LayerNormGeluArgs {
   Activation y;
 };
 
+// A decoded picture, resized, normalised and cut into the patches that the vision tower reads, in merge-window order
+// (window row, window column, then the merge_size^2 patches inside, row-major); columns: channel, y, x.
+struct CutPictureArgs {
+  PictureBlock layout;               // sides of the resized picture are multiples of patch_size merge_size
+  const std::byte* block = nullptr;  // layout.bytes, 64-byte aligned
+  Matrix patches;                    // [layout.num_patches(), layout.patch_values()] out, f32 or bf16
+};
+
 // x = RMS(W p + b; norm_weight) + the position embedding, sampled bicubically (glm-v.md 3.1) from a square table.
 struct PatchEmbedPosArgs {
   Rows patches;
@@ -229,6 +238,8 @@ struct OpTable {
   void (*linear)(const LinearArgs&, Stream&);
   void (*layernorm_gelu)(const LayerNormGeluArgs&, Stream&);
   void (*patch_embed_pos)(const PatchEmbedPosArgs&, Stream&);
+  // Null where pictures are cut by the host (image/), on its own threads.
+  void (*cut_picture)(const CutPictureArgs&, Stream&) = nullptr;
   // Null where the host draws.
   void (*sample)(const SampleArgs&, Stream&) = nullptr;
   // Reads back one token's keys and values of a layer as float32, [num_kv_heads, head_dim] each. For tests.
@@ -240,6 +251,7 @@ struct OpTable {
   size_t (*gate_up_silu_workspace)(const GateUpSiluArgs&);
   size_t (*linear_workspace)(const LinearArgs&);
   size_t (*patch_embed_pos_workspace)(const PatchEmbedPosArgs&);
+  size_t (*cut_picture_workspace)(const CutPictureArgs&) = nullptr;
   size_t (*sample_workspace)(const SampleArgs&) = nullptr;
 };
 
@@ -254,6 +266,7 @@ void gate_up_silu(const GateUpSiluArgs& args, Stream& stream);
 void linear(const LinearArgs& args, Stream& stream);
 void layernorm_gelu(const LayerNormGeluArgs& args, Stream& stream);
 void patch_embed_pos(const PatchEmbedPosArgs& args, Stream& stream);
+void cut_picture(const CutPictureArgs& args, Stream& stream);
 void sample(const SampleArgs& args, Stream& stream);
 
 // Costs at `rows` actual rows (and, for attention, the visible context).

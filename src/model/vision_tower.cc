@@ -91,7 +91,7 @@ Status VisionTower::grow(int64_t patches, Stream& stream) {
   return stream.reserve_workspace(workspace_bytes());
 }
 
-Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix& out, Stream& stream) {
+Status VisionTower::begin(const PixelSource& pixels, const GridThw& grid, const Matrix& out, Stream& stream) {
   CHECK(!busy_);
   CHECK(grid.t == 1, grid.t);
   const int64_t patches = grid.num_patches();
@@ -123,7 +123,12 @@ Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix&
   std::fill_n(grid_h, patches, grid.h);
   std::fill_n(grid_w, patches, grid.w);
   stream.copy(inputs_, host, input_count_ * sizeof(int32_t));
-  stream.copy(pixels_.data, pixels, static_cast<size_t>(patches * pixels_.cols) * dtype_bytes(pixels_.dtype));
+  if (pixels.block != nullptr) {
+    CHECK(pixels.block->num_patches() == patches, pixels.block->num_patches(), patches);
+    RETURN_IF_ERROR(cut(pixels, stream));
+  } else {
+    stream.copy(pixels_.data, pixels.data, static_cast<size_t>(patches * pixels_.cols) * dtype_bytes(pixels_.dtype));
+  }
   out_ = out;
   patches_.capacity = host[0];
   num_patches_ = patches;
@@ -138,6 +143,20 @@ Status VisionTower::begin(const void* pixels, const GridThw& grid, const Matrix&
       all(Phase::kQkv, patches) + all(Phase::kMlp, patches) + all(Phase::kAttention, patches * config_.num_heads);
   total_flops_ = all(Phase::kEmbed, patches) + one_block * static_cast<double>(weights_.blocks.size()) +
                  all(Phase::kMerge, num_tokens_);
+  return {};
+}
+
+// Makes the patches of a block; the stream is idle.
+Status VisionTower::cut(const PixelSource& picture, Stream& stream) {
+  const size_t bytes = picture.block->bytes;
+  if (bytes > block_memory_.bytes()) {
+    block_memory_ = {};
+    ASSIGN_OR_RETURN(block_memory_, backend_->allocate(bytes + bytes / 4, MemoryKind::kDevice));
+  }
+  const CutPictureArgs args{.layout = *picture.block, .block = block_memory_.as<std::byte>(), .patches = pixels_};
+  RETURN_IF_ERROR(stream.reserve_workspace(backend_->ops().cut_picture_workspace(args)));
+  stream.copy(block_memory_.data(), picture.data, bytes);
+  cut_picture(args, stream);
   return {};
 }
 

@@ -48,10 +48,10 @@ class VisionTower {
   // What `pixels` must be: rows of one frame, [patches, channels patch^2], in merge-window order (glm-v.md 4.3).
   DType pixel_dtype() const { return weights_.patch_embed->input_dtype(); }
 
-  // Begins a picture. `pixels` may not change before the first stage has run; out has grid.num_tokens rows and the
-  // text's hidden_size columns. Call it when the previous picture is finished; it may synchronise `stream` to grow
-  // buffers. Errors: kResource.
-  Status begin(const void* pixels, const GridThw& grid, const Matrix& out, Stream& stream);
+  // Begins a picture: patches as pixel_dtype() says, or a block where the back end cuts pictures. What `pixels` points
+  // to may not change before the first stage has run; out has grid.num_tokens rows and the text's hidden_size columns.
+  // Call it when the previous picture is finished; it may synchronise `stream` to grow buffers. Errors: kResource.
+  Status begin(const PixelSource& pixels, const GridThw& grid, const Matrix& out, Stream& stream);
   // Enqueues work of about max_flops operations (infinity: all that is left), at least the smallest slice; true when
   // the picture's last one has been enqueued.
   bool advance(double max_flops, Stream& stream);
@@ -69,6 +69,7 @@ class VisionTower {
   VisionTower(Backend& backend, const VisionConfig& config) : backend_(&backend), config_(config), arena_(backend) {}
 
   Status grow(int64_t patches, Stream& stream);
+  Status cut(const PixelSource& picture, Stream& stream);
   size_t workspace_bytes() const;
 
   // The work on a picture is a list of phases, each a run of rows: patches, or windows in the merger; in attention
@@ -114,6 +115,8 @@ class VisionTower {
   const int32_t* iota_ = nullptr;  // 0, 1, 2, ...: the row counts of slices, in device memory as ops want them
   const float* inv_freq_ = nullptr;
   const uint8_t* axis_ = nullptr;
+
+  Buffer block_memory_;  // of a picture that the device cuts; grows to the largest
 
   Matrix pixels_, x_, branch_, qkv_, merged_;
   Activation normed_, attended_, inner_, downsampled_in_, merger_in_, merger_normed_, merger_inner_;

@@ -3,16 +3,23 @@
 // Buffers for the vision tower's input, reused: pictures of one size in a row allocate nothing.
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include "base/result.h"
+#include "tensor/buffer.h"
 
 namespace glimpse {
 
 class PixelBuffers : public std::enable_shared_from_this<PixelBuffers> {
  public:
+  using Allocate = std::function<Result<Buffer>(size_t bytes)>;
+
   // Keeps at most that many bytes of unused buffers.
-  explicit PixelBuffers(size_t max_idle_bytes) : max_idle_bytes_(max_idle_bytes) {}
+  PixelBuffers(Allocate allocate, size_t max_idle_bytes)
+      : allocate_(std::move(allocate)), max_idle_bytes_(max_idle_bytes) {}
 
   // At least `bytes`, 64-byte aligned, contents unspecified; null when there is no memory. Goes back to the pool when
   // the last reference is dropped, on whatever thread.
@@ -21,20 +28,12 @@ class PixelBuffers : public std::enable_shared_from_this<PixelBuffers> {
   size_t idle_bytes() const;
 
  private:
-  struct Buffer {
-    std::byte* data = nullptr;
-    size_t capacity = 0;
-  };
-  struct FreeAll {
-    ~FreeAll();
-    std::vector<Buffer> buffers;
-  };
-
   void give_back(Buffer buffer);
 
+  const Allocate allocate_;
   const size_t max_idle_bytes_;
   mutable std::mutex mutex_;
-  FreeAll idle_;  // guarded by mutex_
+  std::vector<Buffer> idle_;  // guarded by mutex_
   size_t idle_bytes_ = 0;
 };
 

@@ -38,7 +38,8 @@ Preparation::Preparation(const ModelSource& source, Engine& engine, const Clock&
     : source_(source),
       engine_(engine),
       clock_(clock),
-      buffers_(std::make_shared<PixelBuffers>(kMaxIdlePixelBytes)),
+      buffers_(std::make_shared<PixelBuffers>([&engine](size_t bytes) { return engine.allocate_pixels(bytes); },
+                                              kMaxIdlePixelBytes)),
       pool_(threads) {
   const ImageOptions& o = source.image;
   options_text_ = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", source.label, source.cache_key, o.min_pixels,
@@ -114,37 +115,65 @@ ApiResult<PreparedPicture> Preparation::work(const Order& order, const ImageKey&
   const PatchFormat format = format_for(*dtype);
   const auto plan = plan_image(bytes_of(*order.picture), options, format);
   if (!plan) return picture_error(plan.error(), order.param);
-  const auto pixels = buffers_->take(plan->grid.size_bytes);
-  if (pixels == nullptr) return unavailable("no memory for the picture", 5);
-  auto scratch = take_scratch();
-  const auto processed =
-      preprocess(bytes_of(*order.picture), options, format, *scratch, {pixels.get(), plan->grid.size_bytes});
+  PixelValues pixels;
+  int64_t decode_ns = 0;
+  const int64_t prepare_ns = clock_.now_ns();
   {
-    const std::lock_guard lock(scratch_mutex_);
-    scratches_.push_back(std::move(scratch));
+    const Scratch scratch(*this);
+    auto decoded = engine_.cuts_pictures() && fits_block(*plan)
+                       ? make_block(*order.picture, *plan, options, scratch.get(), pixels)
+                       : make_patches(*order.picture, *plan, options, format, scratch.get(), pixels);
+    if (!decoded) return picture_error(decoded.error(), order.param);
+    decode_ns = *decoded;
   }
-  if (!processed) return picture_error(processed.error(), order.param);
   PreparedPicture prepared;
   prepared.width = plan->header.width;
   prepared.height = plan->header.height;
   const int64_t done_ns = clock_.now_ns();
-  const int64_t decoded_ns = done_ns - processed->resize_ns - processed->patchify_ns;
+  const int64_t decoded_ns = std::min(prepare_ns + decode_ns, done_ns);
   prepared.spans = {{Span::kQueue, given_ns, begin_ns},
                     {Span::kDecodeImage, begin_ns, decoded_ns},
                     {Span::kPreprocess, decoded_ns, done_ns}};
-  auto image =
-      engine_.add_image(key, grid_of(*plan), {pixels, plan->grid.size_bytes}, order.priority, order.on_encoded);
+  auto image = engine_.add_image(key, grid_of(*plan), std::move(pixels), order.priority, order.on_encoded);
   if (!image) return to_api_error(image.error(), order.param);
   prepared.image = std::move(*image);
   return prepared;
 }
 
-std::unique_ptr<ImageScratch> Preparation::take_scratch() {
-  const std::lock_guard lock(scratch_mutex_);
-  if (scratches_.empty()) return std::make_unique<ImageScratch>();
-  auto scratch = std::move(scratches_.back());
-  scratches_.pop_back();
-  return scratch;
+// Both return how long decoding took.
+Result<int64_t> Preparation::make_patches(const Picture& picture, const ImagePlan& plan, const ImageOptions& options,
+                                          PatchFormat format, ImageScratch& scratch, PixelValues& out) {
+  const auto memory = buffers_->take(plan.grid.size_bytes);
+  if (memory == nullptr) return Error{ErrorCode::kResource, "no memory for the picture"};
+  out = {.data = memory, .bytes = plan.grid.size_bytes};
+  ASSIGN_OR_RETURN(const auto processed,
+                   preprocess(bytes_of(picture), options, format, scratch, {memory.get(), out.bytes}));
+  return processed.decode_ns;
+}
+
+// The rest is done by the device, as a part of the tower's work.
+Result<int64_t> Preparation::make_block(const Picture& picture, const ImagePlan& plan, const ImageOptions& options,
+                                        ImageScratch& scratch, PixelValues& out) {
+  const PictureBlock block = plan_block(plan, options, scratch);
+  const auto memory = buffers_->take(block.bytes);
+  if (memory == nullptr) return Error{ErrorCode::kResource, "no memory for the picture"};
+  out = {.data = memory, .bytes = block.bytes, .block = block};
+  return fill_block(bytes_of(picture), plan, block, options, scratch, {memory.get(), block.bytes});
+}
+
+Preparation::Scratch::Scratch(Preparation& owner) : owner_(owner) {
+  const std::lock_guard lock(owner.scratch_mutex_);
+  if (owner.scratches_.empty()) {
+    scratch_ = std::make_unique<ImageScratch>();
+  } else {
+    scratch_ = std::move(owner.scratches_.back());
+    owner.scratches_.pop_back();
+  }
+}
+
+Preparation::Scratch::~Scratch() {
+  const std::lock_guard lock(owner_.scratch_mutex_);
+  owner_.scratches_.push_back(std::move(scratch_));
 }
 
 }  // namespace glimpse

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "bundle/model_source.h"
 #include "engine/engine.h"
-#include "image/preprocess.h"
+#include "image/picture_block.h"
 #include "server/picture.h"
 #include "server/pixel_buffers.h"
 #include "server/work_pool.h"
@@ -61,6 +61,20 @@ class Preparation {
   const Counters& counters() const { return counters_; }  // I/O thread
 
  private:
+  // One of scratches_ for as long as it is in use.
+  class Scratch {
+   public:
+    explicit Scratch(Preparation& owner);
+    ~Scratch();
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    ImageScratch& get() const { return *scratch_; }
+
+   private:
+    Preparation& owner_;
+    std::unique_ptr<ImageScratch> scratch_;
+  };
+
   struct InFlight {
     explicit InFlight(asio::any_io_executor executor) : done(executor, asio::steady_timer::time_point::max()) {}
     std::atomic<int> interested{1};
@@ -70,7 +84,10 @@ class Preparation {
 
   ApiResult<PreparedPicture> work(const Order& order, const ImageKey& key, int64_t given_ns, const InFlight& flight);
   ImageOptions options_for(ImageDetail detail) const;
-  std::unique_ptr<ImageScratch> take_scratch();
+  Result<int64_t> make_patches(const Picture& picture, const ImagePlan& plan, const ImageOptions& options,
+                               PatchFormat format, ImageScratch& scratch, PixelValues& out);
+  Result<int64_t> make_block(const Picture& picture, const ImagePlan& plan, const ImageOptions& options,
+                             ImageScratch& scratch, PixelValues& out);
 
   const ModelSource& source_;
   Engine& engine_;

@@ -108,9 +108,11 @@ class HashModel final : public StepRunner {
 
   glimpse::Result<DType> prepare_vision() override { return DType::kF32; }
 
-  Status begin_image(const void* pixels, const GridThw& grid, int32_t first_row) override {
+  glimpse::Result<Buffer> allocate_pixels(size_t) override { return Error{ErrorCode::kUnsupported, "no pixels"}; }
+
+  Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) override {
     CHECK(pixels_ == nullptr);
-    pixels_ = static_cast<const uint8_t*>(pixels);
+    pixels_ = static_cast<const uint8_t*>(pixels.data);
     if (*pixels_ == kBroken) {
       pixels_ = nullptr;
       return Error{ErrorCode::kResource, "no memory for this picture"};

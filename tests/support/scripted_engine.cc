@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 
 namespace glimpse {
 
@@ -74,6 +75,13 @@ ImageRef ScriptedEngine::find_image(const ImageKey& key) {
   if (found == images_.end()) return nullptr;
   ++stats_.image_hits;
   return found->second;
+}
+
+Result<Buffer> ScriptedEngine::allocate_pixels(size_t bytes) {
+  constexpr size_t kAlignment = 64;
+  void* data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  if (data == nullptr) return Error{ErrorCode::kResource, "out of memory"};
+  return Buffer(data, bytes, [](void* p, size_t) { std::free(p); });
 }
 
 Result<ImageRef> ScriptedEngine::add_image(const ImageKey& key, const GridThw& grid, PixelValues pixels, Priority,

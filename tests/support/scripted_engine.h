@@ -49,6 +49,8 @@ class ScriptedEngine final : public Engine {
 
   int32_t max_model_len() const override { return options_.max_model_len; }
   Result<DType> prepare_vision() override;
+  bool cuts_pictures() const override { return false; }
+  Result<Buffer> allocate_pixels(size_t bytes) override;
   ImageRef find_image(const ImageKey& key) override;
   Result<ImageRef> add_image(const ImageKey& key, const GridThw& grid, PixelValues pixels, Priority priority,
                              std::function<void()> on_encoded) override;

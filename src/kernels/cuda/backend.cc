@@ -36,6 +36,7 @@ constexpr OpTable kOps = {
     .linear = enqueue<cuda::linear, LinearArgs>,
     .layernorm_gelu = enqueue<cuda::layernorm_gelu, LayerNormGeluArgs>,
     .patch_embed_pos = enqueue<cuda::patch_embed_pos, PatchEmbedPosArgs>,
+    .cut_picture = enqueue<cuda::cut_picture, CutPictureArgs>,
     .sample = enqueue<cuda::sample, SampleArgs>,
     .kv_read = [](const KvCache& kv, int32_t layer, int32_t slot, float* k, float* v,
                   Stream& stream) { cuda::kv_read(kv, layer, slot, k, v, cuda_stream(stream)); },
@@ -45,6 +46,7 @@ constexpr OpTable kOps = {
     .gate_up_silu_workspace = cuda::gate_up_silu_workspace,
     .linear_workspace = cuda::linear_workspace,
     .patch_embed_pos_workspace = cuda::patch_embed_pos_workspace,
+    .cut_picture_workspace = cuda::cut_picture_workspace,
     .sample_workspace = cuda::sample_workspace,
 };
 

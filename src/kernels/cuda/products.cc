@@ -95,7 +95,7 @@ struct Problem {
 };
 
 // The fastest of the heuristic's candidates, by the best of a few runs each on the real operands: the result they leave
-// is the result.
+// is the result. One that is far behind is not run again.
 cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const void* w, const void* x, void* y,
                              const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const CudaStream& stream) {
   cudaEvent_t begin = nullptr;
@@ -117,6 +117,7 @@ cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const vo
         best_time = time;
         best = candidate.algo;
       }
+      if (time > 1.2f * best_time) break;
     }
   }
   cudaEventDestroy(begin);
@@ -247,6 +248,22 @@ void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const M
   CUDA_CHECK(matmul_generic(packed, operands, stream.handle()));
 }
 
+// A class of many rows that was not tuned does with what the nearest one does: tuning takes a tenth of a second,
+// somebody waits for this product, and there the choice hardly depends on the count.
+std::map<Products::Key, Products::Choice>::iterator Products::neighbour(const Key& key) {
+  constexpr int64_t kManyRows = 4096;
+  if (key.m_bucket <= kManyRows) return choices_.end();
+  auto nearest = choices_.end();
+  const auto distance = [&](const Key& other) { return std::abs(other.m_bucket - key.m_bucket); };
+  for (auto it = choices_.begin(); it != choices_.end(); ++it) {
+    Key same = it->first;
+    same.m_bucket = key.m_bucket;
+    if (same != key || !it->second.tuned || it->first.m_bucket < kManyRows) continue;
+    if (nearest == choices_.end() || distance(it->first) < distance(nearest->first)) nearest = it;
+  }
+  return nearest;
+}
+
 bool Products::run_blas(const MatmulWeight& weight, const MatmulOperands& o, CudaStream& stream) {
   const bool f8 = weight.format == MatmulFormat::kF8;
   const Key key{weight.n, weight.k, bucket_of(o.rows), o.x_stride, o.y_stride, o.y_f32 ? DType::kF32 : DType::kBF16,
@@ -257,6 +274,7 @@ bool Products::run_blas(const MatmulWeight& weight, const MatmulOperands& o, Cud
     constexpr int kCandidates = 16;
     const std::lock_guard lock(mutex_);
     auto found = choices_.find(key);
+    if (found == choices_.end()) found = neighbour(key);
     if (found == choices_.end()) {
       const auto first = problem.algorithms(handle_, 1);
       if (first.empty()) return false;

@@ -58,6 +58,7 @@ class Products {
 
   // False where cuBLASLt has nothing for this.
   bool run_blas(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);
+  std::map<Key, Choice>::iterator neighbour(const Key& key);
   // What will be read after `weight`, if the product behind it is the one that was behind it last time.
   MatmulNext foresee(const CudaLinear& weight, CudaStream& stream);
   bool run_own(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream);

@@ -46,6 +46,7 @@ constexpr OpTable kOps = {
     .linear = run<reference::linear, LinearArgs>,
     .layernorm_gelu = run<reference::layernorm_gelu, LayerNormGeluArgs>,
     .patch_embed_pos = run<reference::patch_embed_pos, PatchEmbedPosArgs>,
+    .cut_picture = run<reference::cut_picture, CutPictureArgs>,
     .kv_read = [](const KvCache& kv, int32_t layer, int32_t slot, float* k, float* v,
                   Stream&) { reference::kv_read(kv, layer, slot, k, v); },
     .qkv_rope_kv_workspace = no_workspace<QkvRopeKvArgs>,
@@ -54,6 +55,7 @@ constexpr OpTable kOps = {
     .gate_up_silu_workspace = no_workspace<GateUpSiluArgs>,
     .linear_workspace = no_workspace<LinearArgs>,
     .patch_embed_pos_workspace = no_workspace<PatchEmbedPosArgs>,
+    .cut_picture_workspace = no_workspace<CutPictureArgs>,
 };
 
 class ReferenceBackend final : public Backend {

@@ -51,6 +51,7 @@ void gate_up_silu(const GateUpSiluArgs& args);
 void linear(const LinearArgs& args);
 void layernorm_gelu(const LayerNormGeluArgs& args);
 void patch_embed_pos(const PatchEmbedPosArgs& args);
+void cut_picture(const CutPictureArgs& args);
 void kv_read(const KvCache& kv, int32_t layer, int32_t slot, float* k, float* v);
 
 }  // namespace glimpse::reference
