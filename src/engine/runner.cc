@@ -176,14 +176,8 @@ Status Runner::warm_up() {
   // All counts are zero: every row is padding.
   std::fill_n(inputs_.next().counts, 3, 0);
   inputs_.upload(*stream_);
-  // The largest step, and one from the middle of each smaller class that products have their own algorithm for.
-  const auto class_rows = [](int32_t tokens) {
-    return tokens > 4096 ? 2048 : tokens > 1024 ? 512 : tokens > 128 ? 128 : 16;
-  };
-  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs;) {
+  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs; tokens /= 2) {
     decoder_->forward({tokens, 1, 1}, *stream_);
-    const int32_t smaller = (tokens - 1) / class_rows(tokens) * class_rows(tokens);
-    tokens = smaller - class_rows(smaller) / 2;
   }
   stream_->synchronize();
   for (const int32_t size : decode_sizes(limits)) {

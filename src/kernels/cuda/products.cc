@@ -95,7 +95,7 @@ struct Problem {
 };
 
 // The fastest of the heuristic's candidates, by the best of a few runs each on the real operands: the result they leave
-// is the result. One that is far behind is not run again.
+// is the result.
 cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const void* w, const void* x, void* y,
                              const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const CudaStream& stream) {
   cudaEvent_t begin = nullptr;
@@ -117,7 +117,6 @@ cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const vo
         best_time = time;
         best = candidate.algo;
       }
-      if (time > 1.2f * best_time) break;
     }
   }
   cudaEventDestroy(begin);
