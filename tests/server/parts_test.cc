@@ -162,7 +162,7 @@ TEST(LatencyWindow, RatioOfTheLastMinuteToTheHour) {
 TEST(PixelBuffers, ComeBack) {
   const auto pool = std::make_shared<PixelBuffers>(
       [](size_t bytes) -> Result<Buffer> {
-        return Buffer(std::malloc(bytes), bytes, [](void* data, size_t) { std::free(data); });
+        return Buffer(std::aligned_alloc(64, bytes), bytes, [](void* data, size_t) { std::free(data); });
       },
       size_t{8} << 20);
   const std::byte* first = nullptr;
