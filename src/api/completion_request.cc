@@ -8,14 +8,6 @@ namespace glimpse {
 
 namespace {
 
-constexpr size_t kMaxNameBytes = 1024;
-
-ApiStatus check_model(const json::object& body, const ApiModel& model) {
-  ASSIGN_OR_RETURN(const auto name, optional_string(body, "model", kMaxNameBytes));
-  if (!model.serves(name.value_or(""))) return model_not_found(*name);
-  return kApiOk;
-}
-
 constexpr size_t kMaxPrompts = 128;
 constexpr size_t kMaxIds = size_t{1} << 22;
 
@@ -88,7 +80,7 @@ ApiResult<TokenizeRequest> parse_tokenize_request(json::value&& body, const ApiM
     ASSIGN_OR_RETURN(request.chat, parse_chat_request(std::move(body), model, ChatRequestKind::kTokenize));
     return request;
   }
-  RETURN_IF_ERROR(check_model(object, model));
+  ASSIGN_OR_RETURN([[maybe_unused]] const std::string name, parse_model_name(object, model));
   ASSIGN_OR_RETURN(const auto prompt, optional_string(object, "prompt", Tokenizer::kMaxTextBytes));
   if (!prompt) return invalid_request("prompt", "prompt or messages is missing");
   request.prompt = *prompt;
@@ -121,7 +113,7 @@ ApiResult<std::string> tokenize_response(const TokenizeRequest& request, const A
 
 ApiResult<std::string> detokenize_response(const json::value& body, const ApiModel& model) {
   if (!body.is_object()) return invalid_request("", "the request's body must be a JSON object");
-  RETURN_IF_ERROR(check_model(body.get_object(), model));
+  ASSIGN_OR_RETURN([[maybe_unused]] const std::string name, parse_model_name(body.get_object(), model));
   ASSIGN_OR_RETURN(const json::array* tokens, optional_array(body.get_object(), "tokens"));
   if (tokens == nullptr) return invalid_request("tokens", "tokens is missing");
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids, id_list(*tokens, "tokens", model.vocab_size()));

@@ -164,11 +164,15 @@ bool plain_id(std::string_view id) {
 
 }  // namespace
 
-ApiResult<GenerationFields> parse_generation_fields(const json::object& body, const ApiModel& model) {
-  GenerationFields fields;
+ApiResult<std::string> parse_model_name(const json::object& body, const ApiModel& model) {
   ASSIGN_OR_RETURN(const auto name, optional_string(body, "model", kMaxNameBytes));
   if (!model.serves(name.value_or(""))) return model_not_found(*name);
-  fields.model = name && !name->empty() ? *name : model.name();
+  return name && !name->empty() ? *name : model.name();
+}
+
+ApiResult<GenerationFields> parse_generation_fields(const json::object& body, const ApiModel& model) {
+  GenerationFields fields;
+  ASSIGN_OR_RETURN(fields.model, parse_model_name(body, model));
   RETURN_IF_ERROR(refuse_unsupported(body));
   fields.sampling = model.default_sampling();
   RETURN_IF_ERROR(read_sampling(body, model, fields.sampling));

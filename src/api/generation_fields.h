@@ -37,4 +37,7 @@ struct GenerationFields {
 // for a model that is not served.
 ApiResult<GenerationFields> parse_generation_fields(const json::object& body, const ApiModel& model);
 
+// The "model" field: the name that the client spelled, else the model's own. Errors: 400; 404 if it is not served.
+ApiResult<std::string> parse_model_name(const json::object& body, const ApiModel& model);
+
 }  // namespace glimpse

@@ -189,9 +189,9 @@ void EngineLoop::open_slot(ActiveRequest& active) {
 
 int32_t EngineLoop::run_vision(int32_t num_decoding, int32_t num_prefill) {
   // Where the tower gives way by itself, a slice is what a picture that is no longer wanted may cost at most.
-  const double flops = info_.vision_apart
-                           ? std::max(kFirstSliceApart, pacer_.vision_flops(0, 0, vision_.work_priority()))
-                           : pacer_.vision_flops(num_decoding, num_prefill, vision_.work_priority());
+  if (info_.vision_apart) num_decoding = num_prefill = 0;
+  double flops = pacer_.vision_flops(num_decoding, num_prefill, vision_.work_priority());
+  if (info_.vision_apart) flops = std::max(flops, kFirstSliceApart);
   const VisionProgress progress = vision_.advance(flops);
   pacer_.record_vision(progress.flops, progress.ns);
   return progress.flops > 0 ? 1 : 0;

@@ -53,8 +53,8 @@ class EngineImage {
 using ImageRef = std::shared_ptr<EngineImage>;
 
 // The tower's input, [patches, patch_dim] of Engine::prepare_vision's dtype; or the picture and its tables, where
-// Engine::cuts_pictures. Owned by the engine until the tower has
-// read it; `release` in the deleter may return a reused buffer to its pool.
+// Engine::cuts_pictures. Owned by the engine until the tower has read it; the deleter may return a reused buffer to its
+// pool.
 struct PixelValues {
   std::shared_ptr<const std::byte> data;
   size_t bytes = 0;

@@ -5,9 +5,10 @@
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
 // second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
 // accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes; int4 with its
-// scales, a quarter of the rows at once) and of x into a ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64
-// bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being the 16-row operand and rows of
-// x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums are added in order.
+// scales, a quarter of the rows at once) and of x into a ring in shared memory with the bulk copy engine; eight warps
+// wait for it and each takes 64 bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being
+// the 16-row operand and rows of x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums
+// are added in order.
 //
 //   W rows ─► ┌ stage 0 ┐┌ stage 1 ┐ … ─► warp 0: bytes 0–63 of each row    ─► acc ┐
 //   x rows ─► └ rows, x ┘└─────────┘      warp 1: bytes 64–127               ─► acc ┼─► + in shared memory ─► epilogue
