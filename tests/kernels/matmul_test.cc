@@ -325,6 +325,34 @@ TEST_F(MatmulTest, RowsAreIndependent) {
   }
 }
 
+// Rows that lie side by side may be multiplied where they are, whole tiles of them: what the buffer holds behind the
+// last one does not matter, and they give what rows of any other stride do.
+TEST_F(MatmulTest, RowsBehindTheLastDoNotMatter) {
+  for (const CpuIsa isa : isas()) {
+    const Case c{.format = WeightFormat::kBF16, .m = 64, .n = 96, .k = 352};
+    const auto weight = pack(c, isa, random_values(c.n * c.k, 0.05f, 1), {});
+    const auto values = random_values(c.m * c.k, 1, 2);
+    const auto expected = values_of(*weight, values, c.m, context(isa));
+    for (const int64_t m : {17, 33, 40, 64}) {
+      std::vector<bf16> x(static_cast<size_t>(c.m * c.k), to_bf16(std::numeric_limits<float>::quiet_NaN()));
+      for (int64_t i = 0; i < m * c.k; ++i) x[static_cast<size_t>(i)] = to_bf16(values[static_cast<size_t>(i)]);
+      TestActivation y(DType::kF32, c.m, c.n, 128);
+      const auto rows = static_cast<int32_t>(m);
+      Context ctx = context(isa);
+      linear({.rows = {&rows, rows},
+              .x = {.values = {x.data(), DType::kBF16, c.m, c.k, c.k}},
+              .weight = weight.get(),
+              .y = y.view},
+             ctx);
+      EXPECT_TRUE(y.padding_untouched(m)) << describe(c, isa);
+      for (int64_t r = 0; r < m; ++r) {
+        ASSERT_EQ(std::memcmp(y.view.values.row<float>(r), expected.data() + r * c.n, c.n * sizeof(float)), 0)
+            << describe(c, isa) << " row " << r << " of " << m;
+      }
+    }
+  }
+}
+
 // Integer sums are exact and scaled in one order, so int8 and int4 products are the same on every instruction set.
 TEST_F(MatmulTest, InstructionSetsAgreeOnIntegers) {
   for (const WeightFormat format : {WeightFormat::kI8, WeightFormat::kI4}) {

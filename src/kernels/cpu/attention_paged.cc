@@ -87,13 +87,16 @@ void start(const AttentionPagedArgs& args, const Items& items, const Item& item,
   }
 }
 
-// Adds tokens [begin, min(begin + kChunkTokens, visible)) to a state that was cleared.
+// Adds tokens [begin, min(begin + kChunkTokens, visible)) to a state that was cleared. `following`, or null: the item
+// whose first blocks are fetched meanwhile.
 void add_chunk(const AttentionPagedArgs& args, const Items& items, const Item& item, int64_t begin,
-               const AttentionKernels& kernels, AttentionState& state) {
+               const Item* following, const AttentionKernels& kernels, AttentionState& state) {
   const auto& kv = static_cast<const CpuKv&>(*args.kv);
   const int32_t* table = args.block_table + item.seq * args.max_blocks;
   const int64_t end = std::min(begin + kChunkTokens, items.visible(item));
   const int64_t all_see = items.visible(item, 0);
+  const int32_t* next_table = following == nullptr ? nullptr : args.block_table + following->seq * args.max_blocks;
+  const int64_t next_end = following == nullptr ? 0 : items.visible(*following);
   int32_t visible[kMaxQueryRows];
   AttentionTile tile;
   for (int64_t token = begin; token < end; token += kTileTokens) {
@@ -104,6 +107,9 @@ void add_chunk(const AttentionPagedArgs& args, const Items& items, const Item& i
       tile.keys[b] = at < end ? block(at) : nullptr;
       tile.values[b] = at < end ? tile.keys[b] + kv.layout.key_words : nullptr;
       tile.next[b] = at + kTileTokens < end ? block(at + kTileTokens) : nullptr;
+      if (token + kTileTokens >= end && int64_t{b} * kKvBlock < next_end) {
+        tile.next[b] = kv.head(args.layer, next_table[b], following->kv_head);
+      }
     }
     tile.visible = nullptr;
     if (all_see < token + tile.tokens) {
@@ -127,19 +133,19 @@ void finish(const AttentionPagedArgs& args, const Items& items, const Item& item
 }
 
 // All chunks of an item by one thread.
-void attend(const AttentionPagedArgs& args, const Items& items, const Item& item, const AttentionKernels& kernels,
-            const AttentionOutput& output, CpuIsa isa) {
+void attend(const AttentionPagedArgs& args, const Items& items, const Item& item, const Item* following,
+            const AttentionKernels& kernels, const AttentionOutput& output, CpuIsa isa) {
   AttentionState total;
   start(args, items, item, kernels, total);
   total.clear();
   const int64_t end = items.visible(item);
-  add_chunk(args, items, item, 0, kernels, total);
+  add_chunk(args, items, item, 0, end > kChunkTokens ? nullptr : following, kernels, total);
   if (end > kChunkTokens) {
     AttentionState part;
     start(args, items, item, kernels, part);
     for (int64_t begin = kChunkTokens; begin < end; begin += kChunkTokens) {
       part.clear();
-      add_chunk(args, items, item, begin, kernels, part);
+      add_chunk(args, items, item, begin, begin + kChunkTokens < end ? nullptr : following, kernels, part);
       total.merge(part);
     }
   }
@@ -172,11 +178,21 @@ void attention_paged(const AttentionPagedArgs& args, Context& context) {
   }
   const bool small = few && work < 5e5;
   if (!few || small || context.pool.num_threads() == 1 || num_parts == count || num_parts > kMaxParts) {
-    context.pool.for_each(count, small ? count : 1, [&](int64_t begin, int64_t end) {
+    Shares shares(count, 1, context.pool.num_threads());
+    const auto body = [&](int thread_idx) {
       const AttentionScope scope(kernels);
       Items items(args, kernels.query_rows);
-      for (int64_t i = begin; i < end; ++i) attend(args, items, items.seek(i), kernels, output, context.isa);
-    });
+      shares.take(thread_idx, [&](int64_t i, int64_t) {
+        const Item item = items.seek(i);
+        const Item following = i + 1 < count ? items.seek(i + 1) : Item{};
+        attend(args, items, item, i + 1 < count ? &following : nullptr, kernels, output, context.isa);
+      });
+    };
+    if (small || count == 1) {
+      body(0);
+    } else {
+      context.pool.run(body);
+    }
   } else {
     const auto for_part = [&](int64_t part, const auto& visit) {
       Items items(args, kernels.query_rows);
@@ -194,7 +210,7 @@ void attention_paged(const AttentionPagedArgs& args, Context& context) {
         for_part(part, [&](const Items& items, const Item& item, int64_t token) {
           start(args, items, item, kernels, state);
           state.clear();
-          add_chunk(args, items, item, token, kernels, state);
+          add_chunk(args, items, item, token, nullptr, kernels, state);
         });
         parts[part].copy_from(state);
       }

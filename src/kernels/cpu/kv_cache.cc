@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/row_kernels.h"
 
 namespace glimpse::cpu {
 
@@ -31,8 +32,8 @@ Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend) {
   return std::unique_ptr<KvCache>(std::move(kv));
 }
 
-// One element at a time: two tokens that share a word may be written by two threads at once.
-void kv_write(const CpuKv& kv, int32_t layer, int64_t slot, int32_t kv_head, const float* k, const float* v) {
+void kv_write(const CpuKv& kv, int32_t layer, int64_t slot, int32_t kv_head, const float* k, const float* v,
+              CpuIsa isa) {
   const KvLayout& layout = kv.layout;
   const int32_t p = layout.per_word;
   const int64_t token = slot % kKvBlock;
@@ -44,13 +45,15 @@ void kv_write(const CpuKv& kv, int32_t layer, int64_t slot, int32_t kv_head, con
     std::memcpy(values, v, static_cast<size_t>(kv.spec.head_dim) * sizeof(float));
     return;
   }
-  auto* key_pairs = reinterpret_cast<bf16*>(keys + token);
-  for (int32_t d = 0; d < kv.spec.head_dim; d += 2, key_pairs += 2 * kKvBlock) {
-    key_pairs[0] = to_bf16(k[d]);
-    key_pairs[1] = to_bf16(k[d + 1]);
-  }
-  auto* value_halves = reinterpret_cast<bf16*>(values) + token % 2;
-  for (int32_t d = 0; d < kv.spec.head_dim; ++d) value_halves[2 * d] = to_bf16(v[d]);
+  const auto narrow = row_kernels(isa).narrow;
+  uint32_t key_pairs[kMaxHeadDim / 2];
+  narrow(k, kv.spec.head_dim, reinterpret_cast<bf16*>(key_pairs));
+  for (int32_t s = 0; s < layout.steps; ++s) keys[int64_t{s} * kKvBlock + token] = key_pairs[s];
+  // One element at a time: two tokens that share a word may be written by two threads at once.
+  bf16 rounded[kMaxHeadDim];
+  narrow(v, kv.spec.head_dim, rounded);
+  auto* halves = reinterpret_cast<bf16*>(values) + token % 2;
+  for (int32_t d = 0; d < kv.spec.head_dim; ++d) halves[2 * d] = rounded[d];
 }
 
 void kv_read(const KvReadArgs& args, Context&) {

@@ -53,6 +53,7 @@ struct CpuKv final : KvCache {
 Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend);
 
 // Writes one token's keys and values, head_dim float32 each, rounded to the cache's dtype.
-void kv_write(const CpuKv& kv, int32_t layer, int64_t slot, int32_t kv_head, const float* k, const float* v);
+void kv_write(const CpuKv& kv, int32_t layer, int64_t slot, int32_t kv_head, const float* k, const float* v,
+              CpuIsa isa);
 
 }  // namespace glimpse::cpu

@@ -1,7 +1,6 @@
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "base/check.h"
@@ -173,16 +172,16 @@ void multiply(const Product& p, Context& context, std::byte* workspace) {
   const int64_t block_rows = ((p.rows + num_blocks - 1) / num_blocks + kTileRows - 1) / kTileRows * kTileRows;
   num_blocks = (p.rows + block_rows - 1) / block_rows;
   const int64_t num_units = num_columns * num_blocks;
-  std::atomic<int64_t> next{0};
-  const auto body = [&](int) {
+  Shares shares(num_units, 1, context.pool.num_threads());
+  const auto body = [&](int thread_idx) {
     Scratch scratch;
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < num_units;) {
+    shares.take(thread_idx, [&](int64_t i, int64_t) {
       const int64_t panel = i % num_columns * width;
       const int64_t block = i / num_columns;
       const int64_t first_row = block * block_rows;
       const int64_t rows = std::min(block_rows, p.rows - first_row);
       compute_unit(p, panel, std::min(panel + width, panels), first_row, rows, scratch);
-    }
+    });
   };
   if (num_units == 1 || is_small(p)) {
     body(0);
@@ -205,30 +204,46 @@ bool is_small(const Product& p) {
   return p.weight.bytes().size() < kSmallBytes && macs < kSmallMacs;
 }
 
-void finish_panels(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, float* sums,
+void finish_panels(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, const float* sums,
                    int64_t panel_stride) {
   const Packed& w = p.weight;
   const Matrix& y = p.y.values;
   const int64_t width = w.panel_outputs();
-  const bool quantize = y.dtype == DType::kI8;
+  FinishArgs args{.finish = p.finish};
+  const auto finish = [&](int64_t panel) {
+    args.scale = w.row_scales(panel);
+    args.bias = w.bias(panel);
+    p.kernels.finish(args);
+  };
+  if (y.dtype != DType::kI8) {
+    const auto bytes = static_cast<int64_t>(dtype_bytes(y.dtype));
+    args.rows = rows;
+    args.dst_stride = y.stride * bytes;
+    args.bf16 = y.dtype == DType::kBF16;
+    for (int64_t panel = first; panel < last; ++panel) {
+      const int64_t col = panel * width;
+      args.sums = sums + (panel - first) * panel_stride;
+      args.dst = static_cast<std::byte*>(y.data) + first_row * args.dst_stride + col * bytes;
+      args.count = std::min(width, w.num_outputs() - col);
+      finish(panel);
+    }
+    return;
+  }
   const int64_t unit = unit_panels(p);
   alignas(64) float outputs[kUnitOutputs];
+  args.rows = 1;
+  args.count = width;
   for (int64_t begin = first; begin < last; begin += unit) {
     const int64_t end = std::min(begin + unit, last);
+    const int64_t col = begin * width;
+    const int64_t count = std::min((end - begin) * width, w.num_outputs() - col);
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = first_row + r;
       for (int64_t panel = begin; panel < end; ++panel) {
-        const int64_t col = panel * width;
-        const int64_t count = std::min(width, w.num_outputs() - col);
-        float* from = sums + (panel - first) * panel_stride + r * kPanelRows;
-        float* dst = quantize ? outputs + (panel - begin) * width : from;
-        p.kernels.finish(p.finish, from, w.row_scales(panel), w.bias(panel), dst);
-        if (y.dtype == DType::kF32) std::memcpy(y.row<float>(row) + col, dst, count * sizeof(float));
-        if (y.dtype == DType::kBF16) p.kernels.store_bf16(dst, count, y.row<bf16>(row) + col);
+        args.sums = sums + (panel - first) * panel_stride + r * kPanelRows;
+        args.dst = reinterpret_cast<std::byte*>(outputs + (panel - begin) * width);
+        finish(panel);
       }
-      if (!quantize) continue;
-      const int64_t col = begin * width;
-      const int64_t count = std::min((end - begin) * width, w.num_outputs() - col);
+      const int64_t row = first_row + r;
       const int64_t at = row * p.y.num_groups() + col / p.y.group;
       p.kernels.quantize_row(outputs, count, p.y.group, y.row<int8_t>(row) + col, p.y.scales + at,
                              p.y.sums == nullptr ? nullptr : p.y.sums + at);

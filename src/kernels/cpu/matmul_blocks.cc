@@ -1,7 +1,6 @@
 #include "kernels/cpu/matmul_blocks.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "base/check.h"
@@ -146,9 +145,16 @@ int64_t steps_of(const Packed& weight) {
   return (row_bytes(weight) + kStepRowBytes - 1) / kStepRowBytes;
 }
 
-// x may be read where it lies when it is one tile of whole steps.
-bool in_place(const Packed& weight, int64_t rows) {
-  return rows <= kBlockTileRows && row_bytes(weight) % kStepRowBytes == 0;
+// x may be read where it lies when it is one tile of whole steps; or a few, if the last one's rows are all there and a
+// tile's rows do not meet in a few sets of the first-level cache.
+bool in_place(const Product& p) {
+  constexpr int64_t kMostRows = 64;
+  constexpr int64_t kSetsBytes = 4096;
+  if (row_bytes(p.weight) % kStepRowBytes != 0) return false;
+  if (p.rows <= kBlockTileRows) return true;
+  const int64_t stride = p.x.values.stride * static_cast<int64_t>(dtype_bytes(p.x.values.dtype));
+  return p.weight.format == WeightFormat::kBF16 && p.rows <= kMostRows && stride % kStepRowBytes == 0 &&
+         stride % (kSetsBytes / 8) != 0 && round_up(p.rows, kBlockTileRows) <= p.x.values.rows;
 }
 
 }  // namespace
@@ -175,8 +181,8 @@ void multiply_blocks(const Product& p, Context& context, std::byte* workspace) {
   const int64_t num_packs = (p.rows + kPackedRows - 1) / kPackedRows;
   const int64_t pack_rows = round_up((p.rows + num_packs - 1) / num_packs, 2 * kBlockTileRows);
   for (int64_t first_row = 0; first_row < p.rows; first_row += pack_rows) {
-    Tiles tiles{.data = x, .row = x_stride, .step = kStepRowBytes, .tile = 0, .rows = p.rows};
-    if (!in_place(p.weight, p.rows)) {
+    Tiles tiles{.data = x, .row = x_stride, .step = kStepRowBytes, .tile = kBlockTileRows * x_stride, .rows = p.rows};
+    if (!in_place(p)) {
       tiles = {.data = workspace, .row = kStepRowBytes, .step = kTileBytes, .tile = steps * kTileBytes};
       tiles.rows = std::min(pack_rows, p.rows - first_row);
       const int64_t count = (tiles.rows + kBlockTileRows - 1) / kBlockTileRows;
@@ -199,11 +205,11 @@ void multiply_blocks(const Product& p, Context& context, std::byte* workspace) {
     const int64_t block_rows = round_up((tiles.rows + row_blocks - 1) / row_blocks, 2 * kBlockTileRows);
     row_blocks = (tiles.rows + block_rows - 1) / block_rows;
     const int64_t units = columns * row_blocks;
-    std::atomic<int64_t> next{0};
-    const auto body = [&](int) {
+    Shares shares(units, 1, context.pool.num_threads());
+    const auto body = [&](int thread_idx) {
       Scratch scratch;
-      blocks.begin(tiles.tile == 0 ? tiles.rows : kBlockTileRows);
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < units;) {
+      blocks.begin(tiles.data == x ? std::min(tiles.rows, kBlockTileRows) : kBlockTileRows);
+      shares.take(thread_idx, [&](int64_t i, int64_t) {
         const int64_t panel = i / row_blocks * width;
         const int64_t row = i % row_blocks * block_rows;
         const Unit unit{.first = panel,
@@ -216,7 +222,7 @@ void multiply_blocks(const Product& p, Context& context, std::byte* workspace) {
           multiply_int(p, blocks, tiles, unit, first_row + row, scratch);
         }
         finish_panels(p, unit.first, unit.last, first_row + row, unit.rows, scratch.sums, unit.panel_stride());
-      }
+      });
       blocks.end();
     };
     if (units == 1 || is_small(p)) {

@@ -41,21 +41,54 @@ GLIMPSE_INLINE F gelu(F x) {
   return Simd::if_negative(x, part, Simd::sub(x, part));
 }
 
-void finish(Finish kind, const float* c, const float* scale, const float* bias, float* dst) {
-  F y[kVecs];
-  GLIMPSE_UNROLL
-  for (int v = 0; v < kVecs; ++v) {
-    y[v] = Simd::load(c + v * Simd::kLanes);
-    if (scale != nullptr) y[v] = Simd::mul(y[v], Simd::load(scale + v * Simd::kLanes));
-    if (bias != nullptr) y[v] = Simd::add(y[v], Simd::load(bias + v * Simd::kLanes));
-  }
-  if (kind == Finish::kSiluMul) {
+template <Finish kFinish, bool kBf16>
+void finish_rows(const FinishArgs& args) {
+  constexpr int kOutputs = kFinish == Finish::kSiluMul ? kPanelRows / 2 : kPanelRows;
+  constexpr int kOutputVecs = kOutputs / Simd::kLanes;
+  const float* sums = args.sums;
+  std::byte* dst = args.dst;
+  for (int64_t r = 0; r < args.rows; ++r, sums += kPanelRows, dst += args.dst_stride) {
+    F y[kVecs];
     GLIMPSE_UNROLL
-    for (int v = 0; v < kVecs / 2; ++v) Simd::store(dst + v * Simd::kLanes, Simd::mul(silu(y[v]), y[v + kVecs / 2]));
-    return;
+    for (int v = 0; v < kVecs; ++v) {
+      y[v] = Simd::load(sums + v * Simd::kLanes);
+      if (args.scale != nullptr) y[v] = Simd::mul(y[v], Simd::load(args.scale + v * Simd::kLanes));
+      if (args.bias != nullptr) y[v] = Simd::add(y[v], Simd::load(args.bias + v * Simd::kLanes));
+      if constexpr (kFinish == Finish::kGelu) y[v] = gelu(y[v]);
+    }
+    if constexpr (kFinish == Finish::kSiluMul) {
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kOutputVecs; ++v) y[v] = Simd::mul(silu(y[v]), y[v + kOutputVecs]);
+    }
+    const auto store = [&](void* to) __attribute__((always_inline)) {
+      GLIMPSE_UNROLL
+      for (int v = 0; v < kOutputVecs; ++v) {
+        if constexpr (kBf16) {
+          Simd::store_bf16(static_cast<bf16*>(to) + v * Simd::kLanes, y[v]);
+        } else {
+          Simd::store(static_cast<float*>(to) + v * Simd::kLanes, y[v]);
+        }
+      }
+    };
+    if (args.count == kOutputs) {
+      store(dst);
+    } else {
+      float whole[kOutputs];
+      store(whole);
+      __builtin_memcpy(dst, whole, static_cast<size_t>(args.count) * (kBf16 ? sizeof(bf16) : sizeof(float)));
+    }
   }
-  GLIMPSE_UNROLL
-  for (int v = 0; v < kVecs; ++v) Simd::store(dst + v * Simd::kLanes, kind == Finish::kGelu ? gelu(y[v]) : y[v]);
+}
+
+void finish(const FinishArgs& args) {
+  switch (args.finish) {
+    case Finish::kNone:
+      return args.bf16 ? finish_rows<Finish::kNone, true>(args) : finish_rows<Finish::kNone, false>(args);
+    case Finish::kGelu:
+      return args.bf16 ? finish_rows<Finish::kGelu, true>(args) : finish_rows<Finish::kGelu, false>(args);
+    case Finish::kSiluMul:
+      return args.bf16 ? finish_rows<Finish::kSiluMul, true>(args) : finish_rows<Finish::kSiluMul, false>(args);
+  }
 }
 
 void store_bf16(const float* x, int64_t count, bf16* dst) {

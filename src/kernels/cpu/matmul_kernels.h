@@ -32,6 +32,19 @@ using TileFunction = void (*)(const TileArgs&);
 
 enum class Finish : uint8_t { kNone, kGelu, kSiluMul };
 
+// Rows of one panel's sums on their way to y.
+struct FinishArgs {
+  Finish finish = Finish::kNone;
+  const float* sums = nullptr;  // [rows, 64]
+  int64_t rows = 0;
+  const float* scale = nullptr;  // [64] or null
+  const float* bias = nullptr;   // likewise
+  std::byte* dst = nullptr;      // [rows, count], float32 or bfloat16
+  int64_t dst_stride = 0;        // bytes
+  int64_t count = 0;             // at most 64, kSiluMul: 32; the rest is not stored
+  bool bf16 = false;
+};
+
 struct MatmulKernels {
   // By rows of the tile - 1.
   TileFunction tile_f32[kTileRows];
@@ -39,11 +52,10 @@ struct MatmulKernels {
   TileFunction tile_i8[kTileRows];
   TileFunction tile_i4[kTileRows];  // nibbles unpacked on the way
 
-  // dst[0..64) = finish(c * scale + bias); kSiluMul: dst[0..32) = silu(first half) * second half. scale, bias: [64] or
-  // null. dst may be c.
-  void (*finish)(Finish finish, const float* c, const float* scale, const float* bias, float* dst);
+  // dst[r, 0..64) = finish(sums[r] * scale + bias); kSiluMul: dst[r, 0..32) = silu(first half) * second half.
+  void (*finish)(const FinishArgs& args);
 
-  void (*store_bf16)(const float* x, int64_t count, bf16* dst);
+  void (*store_bf16)(const float* x, int64_t count, glimpse::bf16* dst);
   void (*quantize_row)(const float* x, int64_t cols, int32_t group, int8_t* values, float* scales, int32_t* sums);
 };
 

@@ -26,9 +26,9 @@ inline int64_t unit_panels(const Product& p) {
   return p.y.values.dtype == DType::kI8 ? kUnitOutputs / p.weight.panel_outputs() : 1;
 }
 
-// Sums of panels [first, last) and rows [first_row, first_row + rows) to y. Sums are [panel][row][64], panels
-// `panel_stride` floats apart; they are overwritten. Whole units, but for the last of y.
-void finish_panels(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, float* sums,
+// Sums of panels [first, last) and rows [first_row, first_row + rows) to y. Sums are [panel][row][64],
+// panels `panel_stride` floats apart. Whole units, but for the last of y.
+void finish_panels(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, const float* sums,
                    int64_t panel_stride);
 
 // One thread is done before another would have joined: a region costs about 2 microseconds while the workers spin, 50

@@ -17,6 +17,44 @@
 
 namespace glimpse::cpu {
 
+// The items [0, count) of a region, cut into one range for each thread. A thread takes pieces of its own range until
+// none is left, then of the others'. So from op to op a thread meets what it has written itself: a line that another
+// core has changed takes as long to fetch as one from the last-level cache or longer.
+class Shares {
+ public:
+  // Pieces have at most `grain` items.
+  Shares(int64_t count, int64_t grain, int num_threads)
+      : grain_(grain), num_ranges_(num_threads < kMaxRanges ? num_threads : kMaxRanges) {
+    const int64_t pieces = (count + grain - 1) / grain;
+    for (int i = 0; i < num_ranges_; ++i) {
+      const int64_t end = pieces * (i + 1) / num_ranges_ * grain;
+      ranges_[i].next.store(pieces * i / num_ranges_ * grain, std::memory_order_relaxed);
+      ranges_[i].end = end < count ? end : count;
+    }
+  }
+
+  // Calls body(begin, end) for pieces until all are taken.
+  template <typename Body>
+  void take(int thread_idx, const Body& body) {
+    for (int i = 0; i < num_ranges_; ++i) {
+      Range& range = ranges_[(thread_idx + i) % num_ranges_];
+      for (int64_t begin; (begin = range.next.fetch_add(grain_, std::memory_order_relaxed)) < range.end;) {
+        body(begin, begin + grain_ < range.end ? begin + grain_ : range.end);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kMaxRanges = 64;
+  struct alignas(64) Range {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  const int64_t grain_;
+  const int num_ranges_;
+  Range ranges_[kMaxRanges];
+};
+
 class Pool {
  public:
   // num_threads counts the caller of run(); at least 1.
@@ -36,7 +74,7 @@ class Pool {
     run_region([](const void* context, int thread_idx) { (*static_cast<const Body*>(context))(thread_idx); }, &body);
   }
 
-  // Calls body(begin, end) for pieces of [0, count) of at most `grain` items, handed out to threads as they get free.
+  // Calls body(begin, end) for pieces of [0, count) of at most `grain` items, handed out by Shares.
   template <typename Body>
   void for_each(int64_t count, int64_t grain, const Body& body) {
     if (count <= 0) return;
@@ -44,12 +82,8 @@ class Pool {
       body(int64_t{0}, count);
       return;
     }
-    std::atomic<int64_t> next{0};
-    run([&](int) {
-      for (int64_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
-        body(begin, begin + grain < count ? begin + grain : count);
-      }
-    });
+    Shares shares(count, grain, num_threads_);
+    run([&](int thread_idx) { shares.take(thread_idx, body); });
   }
 
  private:

@@ -37,7 +37,7 @@ void finish_row(const QkvRopeKvArgs& args, float* row, int64_t t, CpuIsa isa) {
   if (slot < 0) return;
   const auto& kv = static_cast<const CpuKv&>(*args.kv);
   for (int32_t h = 0; h < args.num_kv_heads; ++h) {
-    kv_write(kv, args.layer, slot, h, row + k_at + h * hd, row + v_at + h * hd);
+    kv_write(kv, args.layer, slot, h, row + k_at + h * hd, row + v_at + h * hd, isa);
   }
 }
 
