@@ -33,6 +33,18 @@ class Arena {
     return activation;
   }
 
+  // The same for buffers whose writer and reader are always given the same row capacity. Beside fp8 weights (`f8`: all
+  // that read it) they are bfloat16 with one scale a row, group = cols: then the back end may keep e4m3 in that memory
+  // instead, which of the two at which capacity is its own matter.
+  Result<Activation> step_activation(int64_t rows, int64_t cols, const PackedLinear& consumer, bool f8) {
+    ASSIGN_OR_RETURN(Activation made, activation(rows, cols, consumer));
+    if (f8 && made.values.dtype == DType::kBF16) {
+      made.group = static_cast<int32_t>(cols);
+      ASSIGN_OR_RETURN(made.scales, array<float>(static_cast<size_t>(rows)));
+    }
+    return made;
+  }
+
   template <typename T>
   Result<T*> array(size_t count) {
     ASSIGN_OR_RETURN(void* data, bytes(count * sizeof(T)));

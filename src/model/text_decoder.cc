@@ -54,14 +54,23 @@ Status TextDecoder::build(const TextConfig& config, const StepInputs& inputs, Kv
   ASSIGN_OR_RETURN(const Matrix x, arena_.matrix(tokens, config.hidden_size, residual));
   ASSIGN_OR_RETURN(const Matrix branch,
                    arena_.matrix(tokens, config.hidden_size, backend.branch_dtype(first_qkv.format)));
-  ASSIGN_OR_RETURN(const Activation normed, arena_.activation(tokens, config.hidden_size, first_qkv));
+  using Layer = TextWeights::Layer;
+  const auto all_f8 = [&](auto... readers) {
+    return std::all_of(weights_.layers.begin(), weights_.layers.end(),
+                       [&](const Layer& layer) { return (((layer.*readers)->format == WeightFormat::kF8) && ...); });
+  };
+  ASSIGN_OR_RETURN(const Activation normed, arena_.step_activation(tokens, config.hidden_size, first_qkv,
+                                                                   all_f8(&Layer::qkv_proj, &Layer::gate_up_proj)));
   ASSIGN_OR_RETURN(const Matrix q, arena_.matrix(tokens, config.q_size(), kv.spec.dtype));
-  ASSIGN_OR_RETURN(const Activation attended,
-                   arena_.activation(tokens, config.q_size(), *weights_.layers.front().o_proj));
+  ASSIGN_OR_RETURN(
+      const Activation attended,
+      arena_.step_activation(tokens, config.q_size(), *weights_.layers.front().o_proj, all_f8(&Layer::o_proj)));
   ASSIGN_OR_RETURN(const Activation inner,
-                   arena_.activation(tokens, config.intermediate_size, *weights_.layers.front().down_proj));
+                   arena_.step_activation(tokens, config.intermediate_size, *weights_.layers.front().down_proj,
+                                          all_f8(&Layer::down_proj)));
   ASSIGN_OR_RETURN(const Activation final_normed,
-                   arena_.activation(limits.max_seqs, config.hidden_size, *weights_.lm_head));
+                   arena_.step_activation(limits.max_seqs, config.hidden_size, *weights_.lm_head,
+                                          weights_.lm_head->format == WeightFormat::kF8));
   ASSIGN_OR_RETURN(const Matrix logits, arena_.matrix(limits.max_seqs, weights_.lm_head->rows, DType::kF32));
   logits_ = plain(logits);
 

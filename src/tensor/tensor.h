@@ -30,7 +30,7 @@ struct Matrix {
 // with an offset; they may be absent for a back end that does not need them.
 struct Activation {
   Matrix values;            // dtype kF32, kBF16 or kI8
-  float* scales = nullptr;  // [rows, ceil(cols / group)], only for kI8
+  float* scales = nullptr;  // [rows, ceil(cols / group)] for kI8; beside kBF16 see Arena::step_activation
   int32_t* sums = nullptr;  // the same shape, only for kI8
   int32_t group = 0;        // columns a scale covers; the last group of a row may be shorter
 

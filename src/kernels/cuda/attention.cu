@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/attention_fast.h"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/f8_rows.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/ops.h"
 
@@ -142,7 +143,9 @@ AttentionLaunch launch_on(CudaStream& stream, size_t workspace_bytes) {
 void attention_paged(const AttentionPagedArgs& args, CudaStream& stream) {
   if (args.tokens.capacity == 0) return;
   const KvLayer kv = kv_layer(*args.kv, args.layer);
-  if (fast_attention_paged(args, kv, launch_on(stream, attention_paged_workspace(args)))) return;
+  if (fast_attention_paged(args, kv, launch_on(stream, attention_paged_workspace(args)))) {
+    return finish_f8(args.out, args.tokens, stream);
+  }
   const PagedParams params{.tokens = args.tokens.count,
                            .seqs = args.seqs.count,
                            .cu_seqlens = args.cu_seqlens,
@@ -166,10 +169,12 @@ void attention_paged(const AttentionPagedArgs& args, CudaStream& stream) {
     });
   });
   check_launch();
+  finish_f8(args.out, args.tokens, stream);
 }
 
 void attention_varlen(const AttentionVarlenArgs& args, CudaStream& stream) {
   if (args.tokens.capacity == 0) return;
+  CHECK(args.out.scales == nullptr);  // a slice has not the whole of a row
   if (fast_attention_varlen(args, launch_on(stream, 0))) return;
   const dim3 grid(static_cast<unsigned>(args.tokens.capacity), static_cast<unsigned>(ceil_div(args.num_heads, kWarps)));
   with_type(args.qkv.dtype, [&](auto* in) {

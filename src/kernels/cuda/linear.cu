@@ -1,6 +1,8 @@
 // linear and gate_up_silu: the product, then what follows it.
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/f8_rows.cuh"
+#include "kernels/cuda/f8_rows.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/products.h"
 
@@ -55,6 +57,57 @@ __global__ void silu_kernel(const int32_t* count, const P* product, int64_t half
   }
 }
 
+// The same to e4m3 (f8_rows.cuh): a block a row, kVectors pieces of eight columns a thread.
+template <typename P, int kVectors>
+__global__ void __launch_bounds__(512, 2)
+    silu_f8_kernel(const int32_t* count, const P* product, int32_t half, const float* bias, __nv_fp8_e4m3* q,
+                   int64_t q_stride, float* scales) {
+  __shared__ float scratch[32];
+  let_next_start();
+  wait_for_previous();
+  const int64_t r = blockIdx.x;
+  if (r >= *count) return;
+  const P* row = product + r * 2 * half;
+  const int step = static_cast<int>(blockDim.x) * 8;
+  float g[kVectors][8];
+#pragma unroll
+  for (int v = 0; v < kVectors; ++v) {
+    const int c = v * step + static_cast<int>(threadIdx.x) * 8;
+    if (c >= half) continue;
+    float u[8];
+    load8(row + c, g[v]);
+    load8(row + half + c, u);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (bias != nullptr) {
+        g[v][i] += bias[c + i];
+        u[i] += bias[half + c + i];
+      }
+      g[v][i] = silu(g[v][i]) * u[i];
+    }
+  }
+  store_f8_row(g, half, step, scratch, q + r * q_stride, scales + r);
+}
+
+// False, and nothing was enqueued, where a row does not fit into a block's registers.
+bool silu_f8(const GateUpSiluArgs& args, const Matrix& product, const float* bias, CudaStream& stream) {
+  const int64_t half = product.cols / 2;
+  RowBlock block;
+  if (!holds_f8(args.y, args.rows.capacity) || !in_eights(args.y.values) || !row_block(half, block)) return false;
+  const auto start = [&](auto* in, auto kernel) {
+    launch(kernel, static_cast<unsigned>(args.rows.capacity), block.threads, stream, args.rows.count,
+           static_cast<decltype(in)>(product.data), static_cast<int32_t>(half), bias,
+           static_cast<__nv_fp8_e4m3*>(args.y.values.data), f8_stride(args.y), args.y.scales);
+  };
+  with_type(product.dtype, [&](auto* in) {
+    using P = std::remove_pointer_t<decltype(in)>;
+    start(in, block.vectors == 1   ? silu_f8_kernel<P, 1>
+              : block.vectors == 2 ? silu_f8_kernel<P, 2>
+                                   : silu_f8_kernel<P, 4>);
+  });
+  return true;
+}
+
 // Above so many rows [g | u] is kept in the output's own type: half the traffic of what is then the larger part.
 constexpr int64_t kFloatRows = 64;
 
@@ -71,20 +124,21 @@ bool is_direct(const LinearArgs& args) {
 void linear(const LinearArgs& args, CudaStream& stream) {
   const int64_t m = args.rows.capacity;
   if (m == 0) return;
+  CHECK(args.y.scales == nullptr);
   const CudaLinear& weight = cuda_linear(args.weight);
   const size_t scratch_bytes = Products::scratch_bytes(weight, m);
   if (is_direct(args) || args.epilogue == Epilogue::kNone) {
     auto* scratch = stream.workspace<std::byte>(scratch_bytes);
     if (args.epilogue == Epilogue::kNone &&
-        stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream, scratch)) {
+        stream.products().run_fused(weight, args.x, args.rows, args.y.values, stream, scratch)) {
       return;
     }
-    if (is_direct(args)) return stream.products().run(weight, args.x.values, m, args.y.values, stream, scratch);
+    if (is_direct(args)) return stream.products().run(weight, args.x, m, args.y.values, stream, scratch);
   }
   const size_t product_bytes = workspace_part(static_cast<size_t>(m * weight.rows) * sizeof(float));
   auto* workspace = stream.workspace<std::byte>(product_bytes + scratch_bytes);
   const Matrix product{workspace, DType::kF32, m, weight.rows, weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream, workspace + product_bytes);
+  stream.products().run(weight, args.x, m, product, stream, workspace + product_bytes);
   const dim3 grid(static_cast<unsigned>(ceil_div(weight.rows, 256)), static_cast<unsigned>(m));
   with_type(args.y.values.dtype, [&](auto* out) {
     using Y = std::remove_pointer_t<decltype(out)>;
@@ -104,9 +158,12 @@ void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
   const size_t scratch_bytes = Products::scratch_bytes(weight, m);
   auto* workspace = stream.workspace<std::byte>(product_bytes + scratch_bytes);
   std::byte* scratch = workspace + product_bytes;
-  if (stream.products().run_fused(weight, args.x.values, args.rows, args.y.values, stream, scratch)) return;
+  if (stream.products().run_fused(weight, args.x, args.rows, args.y.values, stream, scratch)) {
+    return finish_f8(args.y, args.rows, stream);
+  }
   const Matrix product{workspace, dtype, m, weight.rows, weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream, scratch);
+  stream.products().run(weight, args.x, m, product, stream, scratch);
+  if (silu_f8(args, product, weight.bias(), stream)) return;
   const int64_t half = weight.rows / 2;
   const bool eight = half % 8 == 0 && in_eights(args.y.values);
   const dim3 grid(static_cast<unsigned>(ceil_div(half, eight ? 256 * 8 : 256)), static_cast<unsigned>(m));
@@ -126,6 +183,7 @@ void gate_up_silu(const GateUpSiluArgs& args, CudaStream& stream) {
     });
   });
   check_launch();
+  finish_f8(args.y, args.rows, stream);
 }
 
 size_t linear_workspace(const LinearArgs& args) {

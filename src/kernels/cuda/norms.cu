@@ -1,6 +1,8 @@
 // Residual add with RMS norms, and layer norm with GELU. One block a row; statistics in float32.
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/f8_rows.cuh"
+#include "kernels/cuda/f8_rows.h"
 #include "kernels/cuda/ops.h"
 
 namespace glimpse::cuda {
@@ -15,6 +17,7 @@ struct NormParams {
   const float* branch_weight;
   const float* weight;
   void* y;
+  float* scales;  // of e4m3 y
   int64_t x_stride, branch_stride, y_stride;
   int32_t cols;
   float eps;
@@ -38,8 +41,11 @@ struct NormWeights {
 // rows is the latency of memory: then (kEarly) everything is asked for at once. For many it is how many rows an SM has
 // in work, and registers decide that.
 template <typename X, typename Branch, typename Y, int kVectors, bool kEarly>
-__global__ void __launch_bounds__(kEarly ? 640 : 512, kEarly ? 2 : kVectors > 1 ? 1 : 3) add_norm_kernel(NormParams p) {
-  __shared__ float scratch[2][32];
+__global__ void __launch_bounds__(kEarly ? 640 : 512, kEarly         ? 2
+                                                      : kVectors > 1 ? 1
+                                                                     : 3) add_norm_kernel(NormParams p) {
+  constexpr bool kF8 = std::is_same_v<Y, __nv_fp8_e4m3>;  // f8_rows.cuh
+  __shared__ float scratch[3][32];
   const int step = static_cast<int>(blockDim.x) * 8;
   const bool normed_branch = p.branch_weight != nullptr;
   let_next_start();
@@ -112,8 +118,9 @@ __global__ void __launch_bounds__(kEarly ? 640 : 512, kEarly ? 2 : kVectors > 1 
     if (c >= p.cols) continue;
 #pragma unroll
     for (int i = 0; i < 8; ++i) x[v][i] *= scale * weight.values[v][i];
-    store8(y_row + c, x[v]);
+    if constexpr (!kF8) store8(y_row + c, x[v]);
   }
+  if constexpr (kF8) store_f8_row(x, p.cols, step, scratch[2], y_row, p.scales + r);
 }
 
 // Any number of columns at any address.
@@ -171,13 +178,12 @@ constexpr int kFewRows = 64;
 
 template <typename X, typename Branch, typename Y>
 void launch_add_norm(const NormParams& params, int rows, bool eights, const CudaStream& stream) {
-  if (!eights || params.cols > 512 * 8 * 4) {
+  RowBlock block;
+  if (!eights || !row_block(params.cols, block)) {
     launch(add_norm_any_kernel<X, Branch, Y>, rows, 256, stream, params);
     return;
   }
-  const int pieces = params.cols / 8;
-  const int threads = pieces >= 512 ? 512 : (pieces + 31) / 32 * 32;
-  const int vectors = ceil_div(pieces, threads);
+  const auto [threads, vectors] = block;
   const auto start = [&](auto kernel, bool few) {
     if (few) prefer_shared_memory(reinterpret_cast<const void*>(kernel));
     launch(kernel, rows, threads, stream, params);
@@ -192,6 +198,28 @@ void launch_add_norm(const NormParams& params, int rows, bool eights, const Cuda
   } else {
     start(add_norm_kernel<X, Branch, Y, 4, false>, few);
   }
+}
+
+// With e4m3 rows of y. False, and nothing was enqueued, where the model's types or sizes are not those of fp8 models.
+bool add_norm_f8(NormParams params, const AddNormArgs& args, bool eights, const CudaStream& stream) {
+  using T = __nv_bfloat16;
+  using F8 = __nv_fp8_e4m3;
+  RowBlock block;
+  const bool bf16 = args.x.dtype == DType::kBF16 && (!args.branch || args.branch.dtype == DType::kBF16);
+  if (!holds_f8(args.y, args.rows.capacity) || !bf16 || !eights || !row_block(params.cols, block)) return false;
+  params.scales = args.y.scales;
+  params.y_stride = f8_stride(args.y);
+  const auto start = [&](auto kernel) { launch(kernel, args.rows.capacity, block.threads, stream, params); };
+  if (block.vectors == 1 && args.rows.capacity <= kFewRows) {
+    start(add_norm_kernel<T, T, F8, 1, true>);
+  } else if (block.vectors == 1) {
+    start(add_norm_kernel<T, T, F8, 1, false>);
+  } else if (block.vectors == 2) {
+    start(add_norm_kernel<T, T, F8, 2, false>);
+  } else {
+    start(add_norm_kernel<T, T, F8, 4, false>);
+  }
+  return true;
 }
 
 bool in_eights(const float* p) {
@@ -216,6 +244,7 @@ void add_norm(const AddNormArgs& args, CudaStream& stream) {
                           .eps = args.eps};
   const bool eights = cuda::in_eights(args.x) && cuda::in_eights(args.branch) && cuda::in_eights(args.y.values) &&
                       in_eights(args.weight) && in_eights(args.branch_weight);
+  if (add_norm_f8(params, args, eights, stream)) return;
   with_type(args.x.dtype, [&](auto* x) {
     with_type(args.branch ? args.branch.dtype : args.x.dtype, [&](auto* branch) {
       with_type(args.y.values.dtype, [&](auto* y) {
@@ -224,10 +253,12 @@ void add_norm(const AddNormArgs& args, CudaStream& stream) {
       });
     });
   });
+  finish_f8(args.y, args.rows, stream);
 }
 
 void layernorm_gelu(const LayerNormGeluArgs& args, CudaStream& stream) {
   if (args.rows.capacity == 0) return;
+  CHECK(args.y.scales == nullptr);
   with_type(args.x.dtype, [&](auto* x) {
     with_type(args.y.values.dtype, [&](auto* y) {
       using X = std::remove_pointer_t<decltype(x)>;

@@ -65,7 +65,7 @@ void patch_embed_pos(const PatchEmbedPosArgs& args, CudaStream& stream) {
   const CudaLinear& weight = cuda_linear(args.weight);
   const Matrix product{stream.workspace<float>(static_cast<size_t>(m * weight.rows)), DType::kF32, m, weight.rows,
                        weight.rows};
-  stream.products().run(weight, args.pixels, m, product, stream);
+  stream.products().run(weight, {.values = args.pixels}, m, product, stream);
   const PatchParams params{.count = args.patches.count,
                            .product = static_cast<const float*>(product.data),
                            .bias = weight.bias(),

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/f8_rows.h"
 #include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/pack.h"
 
@@ -183,18 +184,24 @@ size_t Products::scratch_bytes(const PackedLinear& weight, int64_t m) {
 
 namespace {
 
-// x as the kernel for so many rows wants it: fp8 with scales in `scratch`, or as it is.
-MatmulOperands prepare(const CudaLinear& weight, const Matrix& x, int64_t m, const int32_t* count, const Matrix& y,
+// x as the kernel for so many rows wants it: as it is, or made fp8 in `scratch`.
+MatmulOperands prepare(const CudaLinear& weight, const Activation& x, int64_t m, const int32_t* count, const Matrix& y,
                        const MatmulDevice& device, const CudaStream& stream, std::byte* scratch) {
-  MatmulOperands operands = matmul_operands(x, m, y);
+  MatmulOperands operands = matmul_operands(x.values, m, y);
   operands.count = count;
+  if (holds_f8(x, m)) {
+    CHECK(weight.format == WeightFormat::kF8);
+    operands.x_stride = f8_stride(x);
+    operands.x_scales = x.scales;
+    return operands;
+  }
   if (weight.format != WeightFormat::kF8 || skinny_supports(matmul_weight(weight), operands, device)) return operands;
   CHECK(scratch != nullptr, weight.rows, weight.cols, m);
   const int64_t stride = (weight.cols + 15) / 16 * 16;
   auto* scales = reinterpret_cast<float*>(scratch);
   std::byte* values = scratch + (m * 4 + 15) / 16 * 16;
-  CUDA_CHECK(quantize_f8({.x = x.data,
-                          .x_stride = x.stride,
+  CUDA_CHECK(quantize_f8({.x = x.values.data,
+                          .x_stride = x.values.stride,
                           .q = values,
                           .q_stride = stride,
                           .scales = scales,
@@ -221,7 +228,7 @@ bool Products::run_own(const MatmulWeight& weight, const MatmulOperands& operand
   return false;
 }
 
-bool Products::run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y,
+bool Products::run_fused(const CudaLinear& weight, const Activation& x, const Rows& rows, const Matrix& y,
                          CudaStream& stream, std::byte* scratch) {
   if (weight.format == WeightFormat::kF32) return false;
   MatmulWeight packed = matmul_weight(weight);
@@ -234,16 +241,16 @@ bool Products::run_fused(const CudaLinear& weight, const Matrix& x, const Rows& 
   return run_own(packed, operands, stream);
 }
 
-void Products::run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream,
+void Products::run(const CudaLinear& weight, const Activation& x, int64_t m, const Matrix& y, CudaStream& stream,
                    std::byte* scratch) {
   if (m == 0) return;
-  if (weight.format == WeightFormat::kF32) return product_any(weight, x, m, y, stream.handle());
+  if (weight.format == WeightFormat::kF32) return product_any(weight, x.values, m, y, stream.handle());
   const MatmulWeight packed = matmul_weight(weight);
   MatmulOperands operands = prepare(weight, x, m, nullptr, y, device_, stream, scratch);
   if (m <= kSkinnyRows) operands.next = foresee(weight, stream);
   if (run_own(packed, operands, stream)) return;
   if (blas_takes(packed, operands) && run_blas(packed, operands, stream)) return;
-  if (weight.format == WeightFormat::kBF16) return product_any(weight, x, m, y, stream.handle());
+  if (weight.format == WeightFormat::kBF16) return product_any(weight, x.values, m, y, stream.handle());
   CUDA_CHECK(matmul_generic(packed, operands, stream.handle()));
 }
 

@@ -29,10 +29,11 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  // y is float32 or bfloat16. All `m` rows are computed, also those that are padding: they get what their x gives.
+  // y is float32 or bfloat16; x is what holds_f8(x, m) says (f8_rows.h). All `m` rows are computed, also those that are
+  // padding: they get what their x gives.
   // The first use of a shape outside of a capture tries several algorithms on the stream and keeps the fastest.
   // `scratch`: scratch_bytes() of device memory.
-  void run(const CudaLinear& weight, const Matrix& x, int64_t m, const Matrix& y, CudaStream& stream,
+  void run(const CudaLinear& weight, const Activation& x, int64_t m, const Matrix& y, CudaStream& stream,
            std::byte* scratch = nullptr);
 
   // What run() and run_fused() need besides for products of up to m rows: fp8 activations and their scales.
@@ -41,7 +42,7 @@ class Products {
   // The same with what belongs to the weight in one kernel: its bias, and silu(g) * u for LinearConsumer::kGateUp (then
   // y has rows / 2 columns). Rows behind the count are not written. False, and nothing was enqueued, where no kernel
   // does that.
-  bool run_fused(const CudaLinear& weight, const Matrix& x, const Rows& rows, const Matrix& y, CudaStream& stream,
+  bool run_fused(const CudaLinear& weight, const Activation& x, const Rows& rows, const Matrix& y, CudaStream& stream,
                  std::byte* scratch = nullptr);
 
  private:

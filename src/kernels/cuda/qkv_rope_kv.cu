@@ -160,7 +160,7 @@ void qkv_rope_kv(const QkvRopeKvArgs& args, CudaStream& stream) {
   const size_t product_bytes = workspace_part(static_cast<size_t>(m * weight.rows) * dtype_bytes(dtype));
   auto* workspace = stream.workspace<std::byte>(product_bytes + Products::scratch_bytes(weight, m));
   const Matrix product{workspace, dtype, m, weight.rows, weight.rows};
-  stream.products().run(weight, args.x.values, m, product, stream, workspace + product_bytes);
+  stream.products().run(weight, args.x, m, product, stream, workspace + product_bytes);
 
   const Matrix& out = args.qkv ? args.qkv : args.q;
   const RopeParams params{.count = args.tokens.count,
