@@ -47,14 +47,14 @@ void parse_and_build(benchmark::State& state) {
 }
 BENCHMARK(parse_and_build)->Unit(benchmark::kMicrosecond);
 
-// A data URL of a picture of 1.2 MB: parsed, moved out, decoded.
+// A data URL of a picture of 1.2 MB: parsed and decoded.
 void parse_picture(benchmark::State& state) {
   std::string base64(1'600'000, 'A');
   for (size_t i = 0; i < base64.size(); ++i) base64[i] = "ABCDxyz0189+/"[i * 7 % 13];
   const std::string body = body_with(base64, "");
   for (auto _ : state) {
     const ChatRequest request = request_of(body);
-    benchmark::DoNotOptimize(decode_base64(request.images[0].value, request.images[0].param));
+    benchmark::DoNotOptimize(request.images[0].value.data());
   }
 }
 BENCHMARK(parse_picture)->Unit(benchmark::kMillisecond);

@@ -1,9 +1,9 @@
 #include "api/content.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 
+#include "api/base64.h"
 #include "api/fields.h"
 #include "base/quote.h"
 
@@ -250,7 +250,7 @@ class MessageParser {
     if (starts_with_ignoring_case(std::string_view(data->get_string()).substr(0, 5), "data:")) {
       RETURN_IF_ERROR(locate(std::move(data->get_string()), source));
     } else {
-      source.value.assign(data->get_string().data(), data->get_string().size());
+      ASSIGN_OR_RETURN(source.value, decode_base64(data->get_string(), source.param));
     }
     return source;
   }
@@ -264,7 +264,7 @@ class MessageParser {
         return invalid_image(source.param, source.param + " is not a base64 data URL");
       }
       source.kind = ImageSource::Kind::kData;
-      source.value.assign(text.substr(comma + 1));
+      ASSIGN_OR_RETURN(source.value, decode_base64(text.substr(comma + 1), source.param));
       return kApiOk;
     }
     if (text.size() > kMaxUrlBytes) {
@@ -291,25 +291,6 @@ class MessageParser {
   const size_t max_images_;
 };
 
-constexpr int8_t kBad = -1;
-constexpr int8_t kSpace = -2;
-constexpr int8_t kPad = -3;
-
-constexpr std::array<int8_t, 256> base64_table() {
-  std::array<int8_t, 256> table{};
-  table.fill(kBad);
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (size_t i = 0; i < kAlphabet.size(); ++i) {
-    table[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int8_t>(i);
-  }
-  table['-'] = 62;
-  table['_'] = 63;
-  for (const char c : {' ', '\t', '\r', '\n'}) table[static_cast<unsigned char>(c)] = kSpace;
-  table['='] = kPad;
-  return table;
-}
-constexpr std::array<int8_t, 256> kBase64 = base64_table();
-
 }  // namespace
 
 int64_t max_picture_pixels(ImageDetail detail, int64_t checkpoint_pixels) {
@@ -332,59 +313,6 @@ ApiResult<Conversation> parse_messages(json::value&& messages, size_t max_messag
   }
   conversation.images = std::move(parser.images);
   return conversation;
-}
-
-ApiResult<std::vector<std::byte>> decode_base64(std::string_view text, std::string_view param) {
-  std::vector<std::byte> bytes(text.size() / 4 * 3 + 3);
-  const auto* in = reinterpret_cast<const unsigned char*>(text.data());
-  const auto* const end = in + text.size();
-  std::byte* out = bytes.data();
-  uint32_t held = 0;
-  int num_held = 0;
-  bool padded = false;
-  const auto bad = [&](const char* why) {
-    return invalid_image(param, std::string(param) + ": the base64 data " + why);
-  };
-  while (in != end) {
-    while (num_held == 0 && !padded && end - in >= 4) {  // whole groups: nearly all of it
-      const int a = kBase64[in[0]];
-      const int b = kBase64[in[1]];
-      const int c = kBase64[in[2]];
-      const int d = kBase64[in[3]];
-      if ((a | b | c | d) < 0) break;
-      const auto group = static_cast<uint32_t>(a << 18 | b << 12 | c << 6 | d);
-      *out++ = static_cast<std::byte>(group >> 16);
-      *out++ = static_cast<std::byte>(group >> 8);
-      *out++ = static_cast<std::byte>(group);
-      in += 4;
-    }
-    if (in == end) break;
-    const int digit = kBase64[*in++];
-    if (digit == kSpace) continue;
-    if (digit == kPad) {
-      padded = true;
-      continue;
-    }
-    if (digit == kBad) return bad("contains a character that is not base64");
-    if (padded) return bad("goes on behind its padding");
-    held = held << 6 | static_cast<uint32_t>(digit);
-    if (++num_held == 4) {
-      *out++ = static_cast<std::byte>(held >> 16);
-      *out++ = static_cast<std::byte>(held >> 8);
-      *out++ = static_cast<std::byte>(held);
-      num_held = 0;
-      held = 0;
-    }
-  }
-  if (num_held == 1) return bad("ends in the middle");
-  if (num_held == 2) *out++ = static_cast<std::byte>(held >> 4);
-  if (num_held == 3) {
-    *out++ = static_cast<std::byte>(held >> 10);
-    *out++ = static_cast<std::byte>(held >> 2);
-  }
-  bytes.resize(static_cast<size_t>(out - bytes.data()));
-  if (bytes.empty()) return bad("is empty");
-  return bytes;
 }
 
 }  // namespace glimpse

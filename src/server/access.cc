@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "api/content.h"
+#include "api/base64.h"
 
 namespace glimpse {
 
@@ -54,7 +54,7 @@ std::string presented_key(const HttpRequest& request) {
   std::replace(text.begin(), text.end(), '_', '/');
   const auto bytes = decode_base64(text, "sec-websocket-protocol");
   if (!bytes) return {};
-  return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+  return *bytes;
 }
 
 RateLimiter::RateLimiter(double per_minute, double burst, size_t max_clients)

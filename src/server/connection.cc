@@ -89,6 +89,25 @@ Task<bool> Connection::fill() {
   co_return !read_failed_;
 }
 
+// At most `most` bytes of the body, from the socket to body_piece_: 0 at the stream's end.
+Task<size_t> Connection::fill_piece(size_t most) {
+  if (read_failed_ || broken_) co_return 0;  // a second end of a stream is never reported
+  filling_ = true;
+  piece_bytes_ = 0;
+  stream_.async_read_some(asio::buffer(body_piece_.data(), std::min(most, body_piece_.size())),
+                          [self = shared_from_this()](error_code ec, size_t bytes) {
+                            self->filling_ = false;
+                            self->piece_bytes_ = bytes;
+                            if (ec) self->read_failed_ = true;
+                            self->filled_.cancel();
+                          });
+  while (filling_) {
+    error_code ignored;
+    co_await filled_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  co_return piece_bytes_;
+}
+
 Task<Connection::Head> Connection::read_head() {
   Head head;
   phase_ = Phase::kIdle;
@@ -136,6 +155,7 @@ Task<Connection::Head> Connection::read_head() {
   request.keep_alive = parser.keep_alive();
   if (const auto length = parser.content_length()) request.content_length = *length;
   request.has_body = parser.chunked() || request.content_length.value_or(0) > 0;
+  body_left_ = parser.chunked() ? std::nullopt : std::optional<uint64_t>(request.content_length.value_or(0));
   request.arrival_ns = arrival_ns;
   if (!request.header("transfer-encoding").empty() && !parser.chunked()) {
     // Where the body ends would be anybody's guess, and a proxy's may differ from ours.
@@ -152,15 +172,25 @@ Task<Connection::Head> Connection::read_head() {
 }
 
 bool Connection::body_done() const {
+  if (body_left_) return *body_left_ == 0;
   return parser_ == nullptr || parser_->http.is_done();
 }
 
 Task<Connection::Piece> Connection::read_body() {
   Piece piece;
-  auto& parser = parser_->http;
-  if (parser.is_done()) co_return piece;
+  if (body_done()) {
+    body_piece_ = {};
+    co_return piece;
+  }
   if (std::exchange(wants_continue_, false)) write("HTTP/1.1 100 Continue\r\n\r\n", false);
   phase_ = Phase::kBody;
+  if (body_left_) {
+    piece = co_await read_counted();
+    phase_ = Phase::kWork;
+    read_deadline_ns_ = INT64_MAX;
+    co_return piece;
+  }
+  auto& parser = parser_->http;
   // Big buffers for pictures only: clearing them would cost more than a short question's whole reception.
   const bool big = !parser.content_length() || *parser.content_length() > kFillBytes;
   if (body_piece_.empty()) body_piece_.resize(big ? kBodyFillBytes : kFillBytes);
@@ -184,12 +214,10 @@ Task<Connection::Piece> Connection::read_body() {
       break;
     }
     if (parser.is_done() || used > 0) continue;
-    expect_within(limits_.body_timeout_ms + static_cast<int64_t>(body_bytes_) * 1000 / kBodyBytesPerSecond -
-                  (clock_.now_ns() - body_begin_ns_) / 1'000'000);
+    expect_more_body();
     const bool more = co_await fill();
     if (more) continue;  // what lies there unparsed is of no use without what would have followed
-    piece.fault = timed_out_ ? HttpFault{408, "the request's body did not arrive in time"}
-                             : HttpFault{400, "the connection ended within the request's body"};
+    piece.fault = broken_body();
     break;
   }
   if (parser.is_done() && piece.bytes.empty()) {
@@ -202,6 +230,35 @@ Task<Connection::Piece> Connection::read_body() {
   phase_ = Phase::kWork;
   read_deadline_ns_ = INT64_MAX;
   co_return piece;
+}
+
+// What came with the head, then what the socket gives, without a copy in between.
+Task<Connection::Piece> Connection::read_counted() {
+  Piece piece;
+  if (in_begin_ < in_.size()) {
+    piece.bytes = std::string_view(in_).substr(in_begin_, *body_left_);
+    in_begin_ += piece.bytes.size();
+  } else {
+    const size_t wanted = std::min<uint64_t>(*body_left_, kBodyFillBytes);
+    if (body_piece_.size() < wanted) body_piece_.resize(wanted);
+    expect_more_body();
+    const size_t got = co_await fill_piece(wanted);
+    if (got == 0) piece.fault = broken_body();
+    piece.bytes = std::string_view(body_piece_).substr(0, got);
+  }
+  *body_left_ -= piece.bytes.size();
+  body_bytes_ += piece.bytes.size();
+  co_return piece;
+}
+
+void Connection::expect_more_body() {
+  expect_within(limits_.body_timeout_ms + static_cast<int64_t>(body_bytes_) * 1000 / kBodyBytesPerSecond -
+                (clock_.now_ns() - body_begin_ns_) / 1'000'000);
+}
+
+HttpFault Connection::broken_body() const {
+  return timed_out_ ? HttpFault{408, "the request's body did not arrive in time"}
+                    : HttpFault{400, "the connection ended within the request's body"};
 }
 
 void Connection::watch(std::function<void()> gone) {

@@ -97,9 +97,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start_fill();
   void on_filled(error_code ec, size_t bytes);
   Task<bool> fill();
+  Task<size_t> fill_piece(size_t most);
+  Task<Piece> read_counted();
   void start_write();
   void break_off();
   void expect_within(int64_t ms);
+  void expect_more_body();
+  HttpFault broken_body() const;
 
   AnyStream stream_;
   const std::string client_;
@@ -112,6 +116,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t in_begin_ = 0;
   std::string fill_buffer_;
   std::string body_piece_;
+  std::optional<uint64_t> body_left_;  // of a body of declared length, which needs no parser
+  size_t piece_bytes_ = 0;             // of body_piece_, from the last fill_piece()
   bool filling_ = false;
   bool read_failed_ = false;
   bool timed_out_ = false;

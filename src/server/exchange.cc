@@ -31,7 +31,7 @@ Task<Exchange::Body> Exchange::read_all(uint64_t limit) {
     }
     if (piece.bytes.empty()) break;
     if (body.bytes.empty() && request.content_length) {
-      body.bytes.reserve(std::min<uint64_t>(*request.content_length, uint64_t{1} << 20));
+      body.bytes.reserve(std::min<uint64_t>(*request.content_length, uint64_t{4} << 20));
     }
     body.bytes.append(piece.bytes);
   }

@@ -64,16 +64,13 @@ Task<ApiResult<PreparedPicture>> PictureSources::resolve_one(ImageSource source,
 Task<ApiResult<PicturePtr>> PictureSources::find(ImageSource& source, const Asker& asker, FilePtr& file) {
   switch (source.kind) {
     case ImageSource::Kind::kData: {
-      auto decode = [&]() -> ApiResult<PicturePtr> {
-        auto bytes = decode_base64(source.value, source.param);
-        if (!bytes) return std::move(bytes).error();
+      auto hash = [&]() -> ApiResult<PicturePtr> {
         auto picture = std::make_shared<Picture>();
-        picture->bytes.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+        picture->bytes = std::move(source.value);
         picture->sha256 = Sha256::of(picture->bytes);
         return PicturePtr(picture);
       };
-      ApiResult<PicturePtr> picture = co_await pool_.run(decode);
-      source.value = {};
+      ApiResult<PicturePtr> picture = co_await pool_.run(hash);
       co_return picture;
     }
     case ImageSource::Kind::kHttpUrl: {

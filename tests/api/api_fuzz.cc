@@ -28,10 +28,6 @@ void chat(const json::value& body, ChatRequestKind kind) {
   const auto request = parse_chat_request(json::value(body), model(), kind);
   if (!request) return check(request.error());
   const std::vector<GridThw> grids(request->images.size(), GridThw{1, 4, 4});
-  for (const ImageSource& image : request->images) {
-    if (image.kind != ImageSource::Kind::kData) continue;
-    if (const auto bytes = decode_base64(image.value, image.param); !bytes) check(bytes.error());
-  }
   const auto built = kind == ChatRequestKind::kDraft ? build_draft_prompt(*request, grids, model())
                                                      : build_chat_prompt(*request, grids, model());
   if (!built) return check(built.error());

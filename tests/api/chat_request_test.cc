@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/base64.h"
 #include "api/completion_request.h"
 #include "tests/api/fixture.h"
 
@@ -172,11 +173,13 @@ TEST(ChatRequest, PicturesInOrder) {
         {"type":"file","file":{"filename":"x.png","file_data":"data:image/png;base64,BBBB"}}]}]})");
   ASSERT_EQ(request.images.size(), 7U);
   using Kind = ImageSource::Kind;
-  const std::vector<std::pair<Kind, std::string>> expected = {
-      {Kind::kData, "AAAA"},     {Kind::kHttpUrl, "https://example.com/a.jpg"},
-      {Kind::kFileId, "file-9"}, {Kind::kFileId, "file-8"},
-      {Kind::kUuid, ""},         {Kind::kFileUrl, "/a b/c.png"},
-      {Kind::kData, "BBBB"}};
+  const std::vector<std::pair<Kind, std::string>> expected = {{Kind::kData, std::string(3, '\0')},
+                                                              {Kind::kHttpUrl, "https://example.com/a.jpg"},
+                                                              {Kind::kFileId, "file-9"},
+                                                              {Kind::kFileId, "file-8"},
+                                                              {Kind::kUuid, ""},
+                                                              {Kind::kFileUrl, "/a b/c.png"},
+                                                              {Kind::kData, "\x04\x10\x41"}};
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(request.images[i].kind, expected[i].first) << i;
     EXPECT_EQ(request.images[i].value, expected[i].second) << i;
@@ -245,7 +248,7 @@ TEST(ChatRequest, Base64) {
   const auto decoded = [](std::string_view text) -> std::string {
     const auto bytes = decode_base64(text, "p");
     if (!bytes) return "ERROR " + bytes.error().code;
-    return {reinterpret_cast<const char*>(bytes->data()), bytes->size()};
+    return *bytes;
   };
   EXPECT_EQ(decoded("Zm9vYmFy"), "foobar");
   EXPECT_EQ(decoded("Zm9vYmE="), "fooba");
@@ -254,6 +257,34 @@ TEST(ChatRequest, Base64) {
   EXPECT_EQ(decoded("_-8="), decoded("/+8="));
   for (const char* bad : {"", "=", "A", "Zm9v!mFy", "Zm9vYg==Zm9v", "Zm9vY"})
     EXPECT_EQ(decoded(bad), "ERROR invalid_image") << bad;
+
+  // Long texts go through vectors: every digit in every place, what does not belong there in every place.
+  std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (int turn = 0; turn < 64; ++turn) {
+    std::string bytes;
+    for (size_t i = 0; i < digits.size(); i += 4) {
+      uint32_t group = 0;
+      for (size_t j = i; j < i + 4; ++j) {
+        const char c = digits[j];
+        const int value = c >= 'a' ? c - 'a' + 26 : c >= 'A' ? c - 'A' : c >= '0' ? c - '0' + 52 : c == '+' ? 62 : 63;
+        group = group << 6 | static_cast<uint32_t>(value);
+      }
+      for (const int shift : {16, 8, 0}) bytes += static_cast<char>(group >> shift);
+    }
+    EXPECT_EQ(decoded(digits), bytes);
+    std::string web = digits;
+    std::replace(web.begin(), web.end(), '+', '-');
+    std::replace(web.begin(), web.end(), '/', '_');
+    EXPECT_EQ(decoded(web), bytes);
+    const auto place = static_cast<size_t>(turn);
+    EXPECT_EQ(decoded(std::string(digits).insert(place, "\r\n")), bytes);
+    for (const char c : {'!', '\x80', '@', '[', '`', '{', ':', '.', ',', '\0'}) {
+      std::string bad = digits;
+      bad[place] = c;
+      EXPECT_EQ(decoded(bad), "ERROR invalid_image") << place << " " << c;
+    }
+    std::rotate(digits.begin(), digits.begin() + 1, digits.end());
+  }
 }
 
 TEST(CompletionRequest, Prompts) {
