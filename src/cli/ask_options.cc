@@ -83,9 +83,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
                  "Longest context in tokens, answer included (default: the checkpoint's, at most 8192)")
       ->check(CLI::Range(1, 1 << 20))
       ->group(group);
-  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Prompt tokens of one step")
+  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens,
+                 "Prompt tokens of one step (default: 512; 4096 on a GPU)")
       ->check(CLI::Range(1, 65536))
-      ->capture_default_str()
       ->group(group);
   app.add_option("--threads", options.threads, "CPU threads (default: one per core)")
       ->check(CLI::Range(1, 1024))
@@ -209,7 +209,10 @@ Result<std::unique_ptr<Runner>> load_runner(std::unique_ptr<Backend> backend, co
                                                   " is more than the checkpoint's " + std::to_string(longest)};
   }
   runner.max_model_len = context_length(options, source);
-  runner.max_num_batched_tokens = std::min(options.max_num_batched_tokens, runner.max_model_len);
+  // A GPU reads the weights once a step, in the time it computes about 300 tokens in; a processor soon computes longer.
+  const int32_t usual_step = backend->shares_host_memory() ? 512 : 4096;
+  runner.max_num_batched_tokens =
+      std::min(options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : usual_step, runner.max_model_len);
   runner.max_num_seqs = options.max_num_seqs;
   runner.num_kv_tokens = options.num_kv_tokens;
   runner.num_image_rows = options.num_image_rows;

@@ -26,9 +26,9 @@ struct ModelOptions {
   std::string isa = "auto";
   std::string device = "auto";
   bool enforce_eager = false;
-  double gpu_memory_utilization = 0;  // 0: the KV cache of one context
-  int32_t max_model_len = 0;          // 0: the checkpoint's, at most 8192
-  int32_t max_num_batched_tokens = 512;
+  double gpu_memory_utilization = 0;   // 0: the KV cache of one context
+  int32_t max_model_len = 0;           // 0: the checkpoint's, at most 8192
+  int32_t max_num_batched_tokens = 0;  // of one step; 0: 512, on a GPU 4096
   // Not on `ask`'s command line: it runs one sequence.
   int32_t max_num_seqs = 1;
   int64_t num_kv_tokens = 0;   // of all sequences together; 0: max_model_len
