@@ -118,12 +118,15 @@ class Bench {
     wait();
   }
 
-  void batching(double weight_bytes, double flops_per_token, double peak) {
+  // kv_bytes: of one token.
+  void batching(double weight_bytes, double kv_bytes, double flops_per_token, double peak) {
     double one = 0;
     BandwidthMeter meter(std::max(1, options_.threads), size_t{256} << 20);
     const auto read = [&] { return options_.busy ? meter.read_busy() : meter.read(); };
-    fmt::print("{:>7} {:>9} {:>9} {:>10} {:>8} {:>8}  floor: {:.2f} GB a step, {:.2f} GFLOP a token\n", "streams",
-               "ms/step", "p95", "tokens/s", "x 1", "of floor", weight_bytes / 1e9, flops_per_token / 1e9);
+    const double context = options_.prompt + options_.decode / 2.0;  // of the median step
+    fmt::print("{:>7} {:>9} {:>9} {:>10} {:>8} {:>8}  floor: {:.2f} MB a step, {:.2f} MB and {:.2f} MFLOP a token\n",
+               "streams", "ms/step", "p95", "tokens/s", "x 1", "of floor", weight_bytes / 1e6, kv_bytes * context / 1e6,
+               flops_per_token / 1e6);
     for (const int streams : options_.streams) {
       times_.clear();
       const double before = read();
@@ -133,9 +136,14 @@ class Bench {
       }
       const double bandwidth = (before + read()) / 2;
       const std::vector<double>& steps = times_.alone[streams];
+      if (steps.empty()) {  // the first answers were over before the last prompt was read
+        fmt::print("{:>7}  no step decoded all of them: --decode {} is too short\n", streams, options_.decode);
+        continue;
+      }
       const double ms = median(steps);
       if (one == 0) one = ms;
-      const double floor = std::max(weight_bytes / bandwidth, streams * flops_per_token / peak) * 1e3;
+      const double bytes = weight_bytes + streams * kv_bytes * context;
+      const double floor = std::max(bytes / bandwidth, streams * flops_per_token / peak) * 1e3;
       fmt::print("{:>7} {:>9.2f} {:>9.2f} {:>10.1f} {:>7.2f}x {:>7.0f}%  {} steps, {:.1f} GB/s\n", streams, ms,
                  percentile(steps, 0.95), streams / ms * 1e3, streams * one / ms, 100 * floor / ms, steps.size(),
                  bandwidth / 1e9);
@@ -238,7 +246,8 @@ Status run(Options options) {
   Bench bench(options, engine, times, config);
   if (!options.vision.empty()) return bench.vision();
 
-  const ComputePeak peak = measure_compute_peak(options.threads, options.busy);
+  const bool tiles = options.isa < 0 || options.isa >= static_cast<int>(CpuIsa::kAmx);
+  const ComputePeak peak = (tiles ? measure_compute_peak : measure_vector_peak)(options.threads, options.busy);
   const TextConfig& text = config.text;
   const auto layer =
       static_cast<double>(text.hidden_size * (text.q_size() * 2 + text.kv_size() * 2 + 3 * text.intermediate_size));
@@ -250,7 +259,9 @@ Status run(Options options) {
   fmt::print("{} {}, {} threads, bf16 peak {:.0f} GFLOP/s, int8 {:.0f} GOP/s\n",
              options.config.empty() ? "glimpse-mini" : options.config, options.quantization, options.threads,
              peak.bf16 / 1e9, peak.int8 / 1e9);
-  bench.batching(layers * weight + head * (quantized ? 1 : 2), 2 * (layers + head), quantized ? peak.int8 : peak.bf16);
+  const auto kv_bytes = static_cast<double>(4 * text.num_hidden_layers * text.kv_size());
+  bench.batching(layers * weight + head * (quantized ? 1 : 2), kv_bytes, 2 * (layers + head),
+                 quantized ? peak.int8 : peak.bf16);
   return {};
 }
 

@@ -23,6 +23,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/support/compute_peak.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/pack.h"
@@ -58,50 +59,6 @@ double median(std::vector<double> values) {
 // The median, but on a busy machine the least: of many short samples some are hardly disturbed.
 double typical(const std::vector<double>& values) {
   return use_cpu_time ? std::ranges::min(values) : median(values);
-}
-
-// 24 independent accumulators on every thread: operations a second, a multiply-add counted 2.
-template <bool kInt8>
-[[gnu::target("avx512f,avx512vnni,avx512bf16")]] void peak_loop(int64_t steps) {
-  __m512i acc[24];
-  for (auto& a : acc) a = _mm512_setzero_si512();
-  __m512i x = _mm512_setzero_si512();
-  asm volatile("" : "+v"(x));
-  for (int64_t i = 0; i < steps; ++i) {
-#pragma GCC unroll 24
-    for (int j = 0; j < 24; ++j) {
-      if constexpr (kInt8) {
-        asm volatile("vpdpbusd %1, %1, %0" : "+v"(acc[j]) : "v"(x));
-      } else {
-        asm volatile("vdpbf16ps %1, %1, %0" : "+v"(acc[j]) : "v"(x));
-      }
-    }
-  }
-}
-
-// The same of tile products: four sums, 16 x 16 x 64 bytes of multiply-adds each.
-template <bool kInt8>
-[[gnu::target("avx512f")]] void tile_peak_loop(int64_t steps) {
-  struct alignas(64) Config {
-    uint8_t bytes[64] = {1};  // palette 1; from byte 16 on the tiles' row bytes (16 bit), from 48 on their rows
-  } config;
-  for (int t = 0; t < 8; ++t) {
-    config.bytes[16 + 2 * t] = 64;
-    config.bytes[48 + t] = 16;
-  }
-  asm volatile("ldtilecfg %0" : : "m"(config) : "memory");
-  for (int64_t i = 0; i < steps; ++i) {
-    if constexpr (kInt8) {
-      asm volatile(
-          "tdpbssd %tmm6, %tmm4, %tmm0\n tdpbssd %tmm7, %tmm4, %tmm1\n"
-          "tdpbssd %tmm6, %tmm5, %tmm2\n tdpbssd %tmm7, %tmm5, %tmm3");
-    } else {
-      asm volatile(
-          "tdpbf16ps %tmm6, %tmm4, %tmm0\n tdpbf16ps %tmm7, %tmm4, %tmm1\n"
-          "tdpbf16ps %tmm6, %tmm5, %tmm2\n tdpbf16ps %tmm7, %tmm5, %tmm3");
-    }
-  }
-  asm volatile("tilerelease");
 }
 
 // Memory of many layers, more than any cache.
@@ -199,20 +156,13 @@ struct Rows {
   }
 };
 
-void bench_peak(Bench& bench) {
-  const int64_t kSteps = use_cpu_time ? 200'000 : 5'000'000;
-  const auto rate = [&](auto loop, double ops) {
-    std::vector<double> rates;
-    for (int i = 0; i < (use_cpu_time ? 200 : 3); ++i) {
-      rates.push_back(seconds_of([&] { bench.pool.run([&](int) { loop(kSteps); }); }));
-    }
-    return ops * static_cast<double>(kSteps) * bench.num_threads / typical(rates) / 1e9;
+void bench_peak(const Bench& bench) {
+  const auto print = [](const char* name, const ComputePeak& peak) {
+    std::printf("%s: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", name, peak.bf16 / 1e9, peak.int8 / 1e9);
   };
-  std::printf("peak, %d threads: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", bench.num_threads,
-              rate(peak_loop<false>, 24 * 64), rate(peak_loop<true>, 24 * 128));
-  if (bench.context.isa != CpuIsa::kAmx) return;
-  std::printf("peak of tiles: bf16 %.0f GFLOP/s, int8 %.0f GOP/s\n", rate(tile_peak_loop<false>, 4 * 16384),
-              rate(tile_peak_loop<true>, 4 * 32768));
+  std::printf("%d threads\n", bench.num_threads);
+  print("peak", measure_vector_peak(bench.num_threads, use_cpu_time));
+  if (bench.context.isa == CpuIsa::kAmx) print("peak of tiles", measure_tile_peak(bench.num_threads, use_cpu_time));
 }
 
 const char* name_of(WeightFormat format) {

@@ -1,8 +1,9 @@
 // Measures a running server over HTTP.
 //   server_bench overhead --port P [--image FILE] [--upload raw|base64] [--count 50]
 //     the server's own time from the request's first byte to the first engine step, decode and resize left out
-//   server_bench streams  --port P --streams 64 --tokens 128 [--pid PID]
-//     tokens/s, time to first token, completions' max/median, and CPU time of the server per token
+//   server_bench streams  --port P --streams 64 --tokens 128 [--pid PID] [--seed S]
+//     tokens/s, time to first token, completions' max/median, and CPU time of the server per token; the prompts are
+//     others in each run, or with a seed those of the last run with it, which a prefix cache has
 //   server_bench early    --port P --image FILE [--count 20]
 //     time to first token of a question: cold, and with upload and draft done first
 // A scripted server (tests/server/scripted_server) leaves the model out of the figures.
@@ -11,7 +12,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <random>
 #include <thread>
 
 #include "base/json.h"
@@ -30,6 +33,7 @@ struct Options {
   int streams = 64;
   int tokens = 128;
   int prompt_words = 32;
+  int seed = 0;  // 0: of the clock
   int pid = 0;
   double timeout_s = 85;
 };
@@ -55,9 +59,10 @@ std::string base64(std::string_view bytes) {
 std::string prompt_of(int seed, int words) {
   static constexpr const char* kWords[] = {"red", "house", "seven", "river", "and", "under", "cloud", "green"};
   std::string text;
+  auto state = static_cast<uint32_t>(seed);
   for (int i = 0; i < words; ++i) {
-    seed = (seed * 1103515245 + 12345) & 0x7fffffff;
-    text += std::string(kWords[(seed >> 16) & 7]) + " ";
+    state = (state * 1103515245u + 12345u) & 0x7fffffffu;
+    text += std::string(kWords[(state >> 16) & 7]) + " ";
   }
   return text;
 }
@@ -155,9 +160,12 @@ int overhead(const Options& o) {
 }
 
 int streams(const Options& o) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+  std::mt19937 seeds(o.seed != 0 ? static_cast<uint32_t>(o.seed) : static_cast<uint32_t>(now));
   std::vector<LoadRequest> requests;
   for (int i = 0; i < o.streams; ++i) {
-    const json::object body = chat(json::value(prompt_of(i, o.prompt_words)), true, o.tokens);
+    const auto seed = static_cast<int>(seeds() >> 1);
+    const json::object body = chat(json::value(prompt_of(seed, o.prompt_words)), true, o.tokens);
     requests.push_back({post_bytes("/v1/chat/completions", json::serialize(body), "application/json", false), 0});
   }
   const double cpu_before = process_cpu_s(o.pid);
@@ -239,6 +247,7 @@ int main_of(int argc, char** argv) {
     command->add_option("--streams", options.streams);
     command->add_option("--tokens", options.tokens);
     command->add_option("--prompt-words", options.prompt_words);
+    command->add_option("--seed", options.seed);
     command->add_option("--pid", options.pid);
     command->add_option("--timeout", options.timeout_s);
     return command;

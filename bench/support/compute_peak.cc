@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/cpu/isa.h"
+
 namespace glimpse {
 
 namespace {
@@ -67,6 +69,31 @@ constexpr int64_t kSteps = 4'000'000;
   for (auto& a : acc) asm volatile("" : "+v"(a));
 }
 
+// Four sums of tiles, 16 x 16 x 64 bytes of multiply-adds each.
+template <bool kInt8>
+[[gnu::target("avx512f")]] void tiles(int64_t steps) {
+  struct alignas(64) Config {
+    uint8_t bytes[64] = {1};  // palette 1; from byte 16 on the tiles' row bytes (16 bit), from 48 on their rows
+  } config;
+  for (int t = 0; t < 8; ++t) {
+    config.bytes[16 + 2 * t] = 64;
+    config.bytes[48 + t] = 16;
+  }
+  asm volatile("ldtilecfg %0" : : "m"(config) : "memory");
+  for (int64_t s = 0; s < steps; ++s) {
+    if constexpr (kInt8) {
+      asm volatile(
+          "tdpbssd %tmm6, %tmm4, %tmm0\n tdpbssd %tmm7, %tmm4, %tmm1\n"
+          "tdpbssd %tmm6, %tmm5, %tmm2\n tdpbssd %tmm7, %tmm5, %tmm3");
+    } else {
+      asm volatile(
+          "tdpbf16ps %tmm6, %tmm4, %tmm0\n tdpbf16ps %tmm7, %tmm4, %tmm1\n"
+          "tdpbf16ps %tmm6, %tmm5, %tmm2\n tdpbf16ps %tmm7, %tmm5, %tmm3");
+    }
+  }
+  asm volatile("tilerelease");
+}
+
 double now(bool busy) {
   timespec time{};
   clock_gettime(busy ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
@@ -89,13 +116,25 @@ double rate(int threads, bool busy, void (*loop)(int64_t), double ops_per_step) 
 
 }  // namespace
 
-ComputePeak measure_compute_peak(int threads, bool busy) {
+ComputePeak measure_vector_peak(int threads, bool busy) {
   if (busy) threads = 1;
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
+  if (cpu::detect_isa() >= static_cast<int>(CpuIsa::kAvx512Bf16)) {
     return {.bf16 = rate(threads, busy, dot_bf16, 24.0 * 64), .int8 = rate(threads, busy, dot_int8, 24.0 * 128)};
   }
   return {.bf16 = rate(threads, busy, fma_avx2, 12.0 * 16), .int8 = rate(threads, busy, int8_avx2, 12.0 * 64)};
+}
+
+ComputePeak measure_tile_peak(int threads, bool busy) {
+  if (busy) threads = 1;
+  if (cpu::detect_isa() < static_cast<int>(CpuIsa::kAmx)) return {};
+  return {.bf16 = rate(threads, busy, tiles<false>, 4.0 * 16384),
+          .int8 = rate(threads, busy, tiles<true>, 4.0 * 32768)};
+}
+
+ComputePeak measure_compute_peak(int threads, bool busy) {
+  const ComputePeak vectors = measure_vector_peak(threads, busy);
+  const ComputePeak tiles = measure_tile_peak(threads, busy);
+  return {.bf16 = std::max(vectors.bf16, tiles.bf16), .int8 = std::max(vectors.int8, tiles.int8)};
 }
 
 }  // namespace glimpse

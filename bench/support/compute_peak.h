@@ -12,5 +12,8 @@ struct ComputePeak {
 
 // busy: the calling thread alone, by its processor time, for a machine that others use too.
 ComputePeak measure_compute_peak(int threads, bool busy = false);
+// Of vector registers, and of tile registers: zeros where there are none. The above is the larger of both.
+ComputePeak measure_vector_peak(int threads, bool busy = false);
+ComputePeak measure_tile_peak(int threads, bool busy = false);
 
 }  // namespace glimpse
