@@ -17,6 +17,12 @@ struct Simd256 {
   GLIMPSE_INLINE F div(F a, F b) { return _mm256_div_ps(a, b); }
   GLIMPSE_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   GLIMPSE_INLINE F fnma(F a, F b, F c) { return _mm256_fnmadd_ps(a, b, c); }
+  // a b - c in even lanes, a b + c in odd ones.
+  GLIMPSE_INLINE F fma_alternating(F a, F b, F c) { return _mm256_fmaddsub_ps(a, b, c); }
+  GLIMPSE_INLINE F swap_neighbours(F a) { return _mm256_permute_ps(a, 0xb1); }
+  // The lower or the upper half of the lanes, each twice.
+  GLIMPSE_INLINE F twice_low(F a) { return _mm256_permutevar8x32_ps(a, _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0)); }
+  GLIMPSE_INLINE F twice_high(F a) { return _mm256_permutevar8x32_ps(a, _mm256_set_epi32(7, 7, 6, 6, 5, 5, 4, 4)); }
   GLIMPSE_INLINE F min(F a, F b) { return _mm256_min_ps(a, b); }
   GLIMPSE_INLINE F max(F a, F b) { return _mm256_max_ps(a, b); }
   GLIMPSE_INLINE F abs(F a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff))); }

@@ -19,6 +19,16 @@ struct Simd512 {
   GLIMPSE_INLINE F div(F a, F b) { return _mm512_div_ps(a, b); }
   GLIMPSE_INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   GLIMPSE_INLINE F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  // a b - c in even lanes, a b + c in odd ones.
+  GLIMPSE_INLINE F fma_alternating(F a, F b, F c) { return _mm512_fmaddsub_ps(a, b, c); }
+  GLIMPSE_INLINE F swap_neighbours(F a) { return _mm512_permute_ps(a, 0xb1); }
+  // The lower or the upper half of the lanes, each twice.
+  GLIMPSE_INLINE F twice_low(F a) {
+    return _mm512_permutexvar_ps(_mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0), a);
+  }
+  GLIMPSE_INLINE F twice_high(F a) {
+    return _mm512_permutexvar_ps(_mm512_set_epi32(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8), a);
+  }
   GLIMPSE_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
   GLIMPSE_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
   GLIMPSE_INLINE F abs(F a) { return _mm512_abs_ps(a); }

@@ -187,7 +187,18 @@ void norm_gelu(const float* x, float mean, float scale, const float* weight, con
 }
 
 void rotate_interleaved(float* head, const float* cos, const float* sin, int32_t pairs) {
-  for (int32_t i = 0; i < pairs; ++i) {
+  int32_t i = 0;
+  for (; i + kLanes <= pairs; i += static_cast<int32_t>(kLanes)) {
+    const F c = Simd::load(cos + i);
+    const F s = Simd::load(sin + i);
+    const auto rotate = [](float* at, F cosines, F sines) __attribute__((always_inline)) {
+      const F x = Simd::load(at);
+      Simd::store(at, Simd::fma_alternating(x, cosines, Simd::mul(Simd::swap_neighbours(x), sines)));
+    };
+    rotate(head + 2 * i, Simd::twice_low(c), Simd::twice_low(s));
+    rotate(head + 2 * i + kLanes, Simd::twice_high(c), Simd::twice_high(s));
+  }
+  for (; i < pairs; ++i) {
     const float a = head[2 * i];
     const float b = head[2 * i + 1];
     head[2 * i] = a * cos[i] - b * sin[i];
