@@ -2,9 +2,8 @@
 //
 //   cuda_matmul_bench           all that follows
 //   cuda_matmul_bench verify    every kernel over shapes with ragged edges; exit code 1 if one is wrong
-//   cuda_matmul_bench time      the 9B model's products with weights rotated past the L2 cache: GB/s and share of the
-//   copy
-//                          bandwidth measured in the same run
+//   cuda_matmul_bench time [TYPE]    the 9B model's products with weights rotated past the L2 cache: GB/s and share of
+//                               the copy bandwidth measured in the same run
 //   cuda_matmul_bench one KERNEL TYPE N K gate_up|plain ROWS    one product, for a profiler
 //   cuda_matmul_bench step      all products of a decode step of the 9B model in one graph, 40 layers and the head
 
@@ -84,8 +83,8 @@ Weight make_weight(MatmulFormat format, int32_t n, int32_t k, bool gate_up, bool
     copy(0, values, k);
     copy(k, scales, k / 128 * 2);
     if (zeros) copy(k + k / 128 * 2, zero, k / 128);
-    BENCH_CHECK(
-        pack_i4_values({.data = staged.get<uint8_t>(), .zero_points = zeros, .rows = n, .k = k, .n = n}, data, nullptr));
+    BENCH_CHECK(pack_i4_values({.data = staged.get<uint8_t>(), .zero_points = zeros, .rows = n, .k = k, .n = n}, data,
+                               nullptr));
     BENCH_CHECK(cudaDeviceSynchronize());
     w.values = values;
     w.scales = scales;
@@ -352,9 +351,11 @@ Weight make_bytes(MatmulFormat format, const Shape& shape, uint32_t seed) {
   return w;
 }
 
-void run_time(const MatmulDevice& device, cudaStream_t stream, double copy) {
+// `only`: one type of weights, or empty.
+void run_time(const MatmulDevice& device, cudaStream_t stream, double copy, const std::string& only) {
   std::printf("%-8s %-5s %5s %9s %8s %7s %8s\n", "product", "type", "rows", "us", "GB/s", "% copy", "TFLOP/s");
   for (const MatmulFormat format : {MatmulFormat::kBF16, MatmulFormat::kF8, MatmulFormat::kI4}) {
+    if (!only.empty() && only != name_of(format)) continue;
     for (const Shape& shape : kShapes) {
       const size_t bytes = packed_bytes(format, shape.n, shape.k, false);
       const int copies = std::max<int>(4, static_cast<int>((size_t{600} << 20) / bytes) + 1);
@@ -454,7 +455,7 @@ int main(int argc, char** argv) {
   if (what == "one" && argc == 8) return run_one(device, stream, argv + 2);
   const double copy = bench::copy_bandwidth(stream);
   std::printf("copy %.0f GB/s, read %.0f GB/s\n", copy * 1e-9, bench::read_bandwidth(stream) * 1e-9);
-  if (what == "time" || what == "all") run_time(device, stream, copy);
+  if (what == "time" || what == "all") run_time(device, stream, copy, argc > 2 ? argv[2] : "");
   if (what == "step" || what == "all") run_step(device, stream, copy);
   return 0;
 }

@@ -6,7 +6,8 @@
 // "CUDA products".
 //
 // Three kernels for one packed copy of a weight:
-//   skinny   up to 16 rows of x, all formats, sm_90: streams W once, at the speed of memory (matmul_skinny.cuh)
+//   skinny   up to 16 rows of x, all formats, sm_90: streams W once, at the speed of memory (matmul_skinny.cuh,
+//            matmul_skinny_i4.cu)
 //   wide     more rows, int4: W is widened to bf16 in registers on its way into the tensor cores (matmul_wide_i4.cu);
 //            bf16 and fp8 weights lie row-major, as cuBLASLt takes them
 //   generic  any shape, any card, any format; slow (matmul_generic.cu)
@@ -41,7 +42,7 @@ struct MatmulWeight {
 // one ends: between two products memory would idle.
 struct MatmulNext {
   const void* data = nullptr;  // null: not known
-  int64_t row_bytes = 0;       // in memory, of a row or, for kI4, of its piece of a chunk
+  int64_t row_bytes = 0;       // in memory, of a row or, for kI4, of its values of a chunk
   int64_t chunk_stride = 0;    // kI4: bytes from chunk to chunk
   int32_t chunks = 1;          // whole ones
   int32_t units = 0;           // rows, or gate/up pairs

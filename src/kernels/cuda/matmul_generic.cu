@@ -21,12 +21,15 @@ __device__ float weight_at(const MatmulWeight& w, int64_t row, int k) {
   if (w.format == MatmulFormat::kF8) return float(static_cast<const __nv_fp8_e4m3*>(w.data)[row * w.k + k]);
   const int chunk = k / i4::kChunk;
   const int group = k % i4::kChunk / i4::kGroup;
-  const uint8_t* at = static_cast<const uint8_t*>(w.data) + i4::piece_at(w.n, w.k, row, chunk, w.zero_points);
+  const auto* base = static_cast<const uint8_t*>(w.data);
+  const uint8_t* values =
+      base + i4::values_at(w.n, w.k, row, chunk) + i4::slot(row, group, i4::chunk_groups(w.k, chunk)) * i4::kGroupBytes;
+  const uint8_t* header = base + i4::header_at(w.n, w.k, row, chunk, w.zero_points);
   const i4::Place place = i4::place(k % i4::kGroup);
-  const auto* words = reinterpret_cast<const uint32_t*>(at + i4::header_bytes(w.zero_points) + group * i4::kGroupBytes);
-  const int zero = w.zero_points ? at[16 + group] : 8;
-  const int value = static_cast<int>((words[place.word] >> place.shift) & 15u) - zero;
-  return static_cast<float>(value) * __half2float(reinterpret_cast<const __half*>(at)[group]);
+  const int zero = w.zero_points ? header[16 + group] : 8;
+  const int value =
+      static_cast<int>((reinterpret_cast<const uint32_t*>(values)[place.word] >> place.shift) & 15u) - zero;
+  return static_cast<float>(value) * __half2float(reinterpret_cast<const __half*>(header)[group]);
 }
 
 __device__ float x_at(const MatmulWeight& w, const MatmulOperands& o, int64_t row, int k) {

@@ -1,4 +1,6 @@
-#include "kernels/cuda/matmul_skinny.cuh"
+#include "kernels/cuda/i4_layout.h"
+#include "kernels/cuda/matmul_skinny_common.cuh"
+#include "kernels/cuda/matmul_skinny_tiles.cuh"
 
 namespace glimpse::cuda {
 

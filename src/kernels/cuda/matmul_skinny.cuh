@@ -1,14 +1,14 @@
 #pragma once
 
-// Products of up to 16 rows of x: a stream of the weights, as fast as memory gives them. Private to matmul_skinny*.cu.
+// Bf16 and fp8 products of up to 16 rows of x: a stream of the weights, as fast as memory gives them. Private to
+// matmul_skinny*.cu; int4 has a kernel of its own (matmul_skinny_i4.cu).
 //
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
 // second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
-// accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes; int4 with its
-// scales, a quarter of the rows at once) and of x into a ring in shared memory with the bulk copy engine; eight warps
-// wait for it and each takes 64 bytes of every row (32 bf16 columns, 64 fp8, one int4 group) through mma.sync, W being
-// the 16-row operand and rows of x the columns: 1 to 8 rows cost the same. At the end of a pass the eight partial sums
-// are added in order.
+// accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes) and of x into a
+// ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64 bytes of every row (32
+// bf16 columns or 64 fp8) through mma.sync, W being the 16-row operand and rows of x the columns: 1 to 8 rows cost the
+// same. At the end of a pass the eight partial sums are added in order.
 //
 //   W rows ─► ┌ stage 0 ┐┌ stage 1 ┐ … ─► warp 0: bytes 0–63 of each row    ─► acc ┐
 //   x rows ─► └ rows, x ┘└─────────┘      warp 1: bytes 64–127               ─► acc ┼─► + in shared memory ─► epilogue
@@ -18,16 +18,16 @@
 // products' CTAs must not share an SM: a ring of half the size, so that they could, made a decode step of 9 B weights
 // 13 % slower (H100, one row: 7.00 ms against 6.19).
 //
-// For bf16 and fp8 each lane takes 16 contiguous bytes of a row, and the same columns of x. That permutes the columns
+// Each lane takes 16 contiguous bytes of a row, and the same columns of x. That permutes the columns
 // inside a 64-byte span against the mma's own order, equally for both operands, so the sum is the same one.
 
 #include <cuda_fp16.h>
 
 #include <algorithm>
 
-#include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_skinny_tiles.cuh"
 
 namespace glimpse::cuda {
@@ -44,11 +44,6 @@ struct XLayout<MatmulFormat::kF8> {
   static constexpr int kBytes = kChunk * 2;
   static constexpr int kPitch = kBytes + 16;  // a lane reads 32 bytes, in two halves
 };
-template <>
-struct XLayout<MatmulFormat::kI4> {
-  static constexpr int kBytes = i4::kChunk * 2;
-  static constexpr int kPitch = kBytes + 16;  // ldmatrix reads eight rows at once
-};
 
 struct Params {
   const uint8_t* w;
@@ -58,21 +53,18 @@ struct Params {
   void* y;
   const int32_t* count;
   int64_t w_row_bytes;
-  int64_t chunk_stride;  // of W
   int64_t x_row_bytes;
   int64_t y_stride;
-  int32_t units;        // output columns: rows of W, or gate/up pairs
-  int32_t rows;         // of x
-  int32_t passes;       // per CTA
-  int32_t pass_units;   // most units of a pass
-  int32_t grain;        // a pass has a multiple of so many, but for a CTA's last
-  int32_t chunks;       // of K
-  int32_t chunk_bytes;  // of a W row, whole chunk
-  int32_t last_bytes;   // of a W row, last chunk
+  int32_t units;       // output columns: rows of W, or gate/up pairs
+  int32_t rows;        // of x
+  int32_t passes;      // per CTA
+  int32_t pass_units;  // most units of a pass
+  int32_t grain;       // a pass has a multiple of so many, but for a CTA's last
+  int32_t chunks;      // of K
+  int32_t last_bytes;  // of a W row, last chunk
   int32_t last_x_bytes;
   int32_t stages;
   int32_t stage_bytes;
-  bool zero_points;
   bool y_f32;
   MatmulNext next;
 };
@@ -87,20 +79,32 @@ struct Range {
   int count;
 };
 
-// The units of this CTA in pass `pass`.
-__device__ __forceinline__ Range pass_range(const Params& p, int pass) {
-  const int begin = static_cast<int>(static_cast<int64_t>(blockIdx.x) * p.units / gridDim.x);
-  const int count = static_cast<int>(static_cast<int64_t>(blockIdx.x + 1) * p.units / gridDim.x) - begin;
-  const int grains = (count + p.grain - 1) / p.grain;
-  const int first = grains * pass / p.passes * p.grain;
-  return {begin + first, min(grains * (pass + 1) / p.passes * p.grain, count) - first};
-}
+// The units of this CTA, pass by pass: every pass has the same number of grains, or one more than the last ones.
+struct Passes {
+  int begin;
+  int count;
+  int grain;
+  int each;   // grains
+  int extra;  // passes with one more
+
+  __device__ explicit Passes(const Params& p)
+      : begin(first_unit(blockIdx.x, p.units)), count(first_unit(blockIdx.x + 1, p.units) - begin), grain(p.grain) {
+    const int grains = (count + grain - 1) / grain;
+    each = grains / p.passes;
+    extra = grains - each * p.passes;
+  }
+  __device__ __forceinline__ Range operator[](int pass) const {
+    const int first = (each * pass + min(pass, extra)) * grain;
+    return {begin + first, min((each + (pass < extra ? 1 : 0)) * grain, count - first)};
+  }
+};
 
 // One of the copying warps. Everything here is the same in all lanes, and one elected lane issues: the copy instruction
 // takes its operands from uniform registers, and a loop over lanes costs 70 cycles a copy.
 template <MatmulFormat kFormat, bool kGateUp>
 struct Producer {
   const Params& p;
+  const Passes& passes;
   uint32_t ring;
   uint32_t full;
   int warp;  // 0 .. kProducers - 1
@@ -117,17 +121,11 @@ struct Producer {
   __device__ void advance(Step& step) const {
     if (++step.chunk < p.chunks) return;
     step.chunk = 0;
-    step.range = pass_range(p, ++step.pass);
+    step.range = passes[++step.pass];
   }
 
   __device__ void copy_rows(uint32_t destination, const uint8_t* source, int rows, uint32_t bytes,
                             uint32_t barrier) const {
-    if constexpr (kFormat == MatmulFormat::kI4) {  // neighbours in memory: a share of the rows in one copy
-      const uint32_t begin = rows * warp / kProducers * bytes;
-      const uint32_t size = rows * (warp + 1) / kProducers * bytes - begin;
-      if (leader && size != 0) ptx::bulk_copy(destination + begin, source + begin, size, barrier, stream_policy);
-      return;
-    }
     destination += warp * kRowPitch;
     source += warp * p.w_row_bytes;
     const int64_t step = kProducers * p.w_row_bytes;
@@ -141,7 +139,7 @@ struct Producer {
 
   __device__ void copy_weights(const Step& step, int stage) const {
     const bool last = step.chunk == p.chunks - 1;
-    const uint32_t bytes = last ? p.last_bytes : p.chunk_bytes;
+    const uint32_t bytes = last ? p.last_bytes : kChunk;
     const uint32_t x_bytes = last ? p.last_x_bytes : XLayout<kFormat>::kBytes;
     const uint32_t barrier = full + 8 * stage;
     if (warp == 0 && leader) {
@@ -149,12 +147,11 @@ struct Producer {
     }
     const uint32_t base = ring + stage * p.stage_bytes;
     const uint8_t* source =
-        p.w + step.chunk * p.chunk_stride +
-        static_cast<int64_t>(step.range.first) * (kFormat == MatmulFormat::kI4 ? bytes : p.w_row_bytes);
+        p.w + static_cast<int64_t>(step.chunk) * kChunk + static_cast<int64_t>(step.range.first) * p.w_row_bytes;
     copy_rows(base, source, step.range.count, bytes, barrier);
     if constexpr (kGateUp) {
-      const int64_t up = static_cast<int64_t>(p.units) * (kFormat == MatmulFormat::kI4 ? bytes : p.w_row_bytes);
-      copy_rows(base + p.pass_units * kRowPitch, source + up, step.range.count, bytes, barrier);
+      copy_rows(base + p.pass_units * kRowPitch, source + static_cast<int64_t>(p.units) * p.w_row_bytes,
+                step.range.count, bytes, barrier);
     }
   }
 
@@ -174,7 +171,7 @@ struct Producer {
   __device__ void run(uint32_t empty) const {
     const int total = p.passes * p.chunks;
     const int fill = min(p.stages, total);
-    Step step{.range = pass_range(p, 0)};
+    Step step{.range = passes[0]};
     Step again = step;
     for (int i = 0; i < fill; ++i, advance(step)) copy_weights(step, i);
     ptx::wait_for_previous();
@@ -190,35 +187,14 @@ struct Producer {
         parity ^= 1;
       }
     }
-    if (leader && p.next.data != nullptr) prefetch_next();
-  }
-
-  // What this CTA's successor will copy first, shared by the copying warps.
-  __device__ void prefetch_next() const {
-    constexpr int kPiece = 8192;
-    constexpr int64_t kPassUnits = 32;  // about what a chunk's pass has
-    const int64_t row = static_cast<int64_t>(blockIdx.x) * p.next.units / gridDim.x;
-    const int64_t end_row = static_cast<int64_t>(blockIdx.x + 1) * p.next.units / gridDim.x;
-    const int halves = p.next.gate_up ? 2 : 1;
-    const int64_t units = p.next.chunks > 1 ? min(end_row - row, kPassUnits) : end_row - row;
-    int64_t left = p.next.cta_bytes / halves;
-    for (int chunk = 0; chunk < p.next.chunks && left > 0; ++chunk) {
-      const int64_t bytes = min(units * p.next.row_bytes, left);
-      left -= bytes;
-      for (int half = 0; half < halves; ++half) {
-        const auto* source = static_cast<const uint8_t*>(p.next.data) + chunk * p.next.chunk_stride +
-                             (row + half * static_cast<int64_t>(p.next.units)) * p.next.row_bytes;
-        for (int64_t at = warp * kPiece; at < bytes; at += kProducers * kPiece) {
-          ptx::bulk_prefetch(source + at, static_cast<uint32_t>(min(static_cast<int64_t>(kPiece), bytes - at)) & ~15u);
-        }
-      }
-    }
+    if (leader && p.next.data != nullptr) prefetch_next(p.next, warp, kProducers);
   }
 };
 
 template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 struct Consumer {
   const Params& p;
+  const Passes& passes;
   uint32_t ring;
   uint32_t full;
   uint32_t empty;
@@ -230,37 +206,28 @@ struct Consumer {
     const int group = lane / 4;
     uint32_t x_row[kCols];
     const uint32_t up = p.pass_units * kRowPitch;
-    const auto rows_at = [&](uint32_t pitch) {
-      LaneRows row;
-      row.first[0] = group * pitch;
-      row.first[1] = row.first[0] + (kGateUp ? up : 8 * pitch);
-      row.last[0] = (p.pass_units - 1) * pitch;
-      row.last[1] = row.last[0] + (kGateUp ? up : 0);
-      row.step = (kGateUp ? 8 : 16) * pitch;
-      return row;
+    const uint32_t at = group * kRowPitch;
+    const uint32_t end = (p.pass_units - 1) * kRowPitch;
+    const LaneRows row = {
+        .first = {at, at + (kGateUp ? up : 8 * kRowPitch)},
+        .last = {end, end + (kGateUp ? up : 0)},
+        .step = (kGateUp ? 8 : 16) * kRowPitch,
     };
-    LaneRows row = rows_at(kRowPitch);
 #pragma unroll
-    for (int c = 0; c < kCols; ++c) {
-      const int r = min(c * 8 + (kFormat == MatmulFormat::kI4 ? lane % 8 : group), p.rows - 1);
-      x_row[c] = r * XLayout<kFormat>::kPitch + (kFormat == MatmulFormat::kI4 ? lane / 8 * 16 : 0);
-    }
-    const int last_spans = (p.last_bytes - (p.chunk_bytes - kChunk)) / kSpan;
+    for (int c = 0; c < kCols; ++c) x_row[c] = min(c * 8 + group, p.rows - 1) * XLayout<kFormat>::kPitch;
+    const int last_spans = p.last_bytes / kSpan;
     const uint32_t x_at = (kGateUp ? 2 : 1) * p.pass_units * kRowPitch;
     int stage = 0;
     uint32_t parity = 0;
     for (int pass = 0; pass < p.passes; ++pass) {
-      const Range range = pass_range(p, pass);
+      const Range range = passes[pass];
       const int tiles = kGateUp ? (range.count + 7) / 8 : (range.count + 15) / 16;
       float acc[kTiles][kCols][4] = {};
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         ptx::barrier_wait(full + 8 * stage, parity);
         if (chunk < p.chunks - 1 || warp < last_spans) {
           const uint32_t w = ring + stage * p.stage_bytes;
-          if constexpr (kFormat == MatmulFormat::kI4) {
-            row = rows_at(chunk < p.chunks - 1 ? p.chunk_bytes : p.last_bytes);  // as in memory
-            multiply_group<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane, p.zero_points);
-          } else if constexpr (kFormat == MatmulFormat::kF8) {
+          if constexpr (kFormat == MatmulFormat::kF8) {
             multiply_f8<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
           } else {
             multiply_bf16<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
@@ -336,7 +303,7 @@ struct Consumer {
 // Registers for two, so that small kernels find room beside one, except where 9 to 16 rows of x need the registers and
 // the ring.
 template <MatmulFormat kFormat, int kCols>
-constexpr int kCtasPerSm = kCols == 2 && kFormat != MatmulFormat::kBF16 ? 1 : 2;
+constexpr int kCtasPerSm = kCols == 2 && kFormat == MatmulFormat::kF8 ? 1 : 2;
 
 template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 __global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(const __grid_constant__ Params p) {
@@ -357,13 +324,14 @@ __global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(c
     ptx::barrier_init_fence();
   }
   __syncthreads();
+  const Passes passes(p);
   if (warp >= kWarps) {
     Producer<kFormat, kGateUp>{
-        p, ring, full, warp - kWarps, ptx::elect_one(), ptx::policy_evict_first(), ptx::policy_evict_last()}
+        p, passes, ring, full, warp - kWarps, ptx::elect_one(), ptx::policy_evict_first(), ptx::policy_evict_last()}
         .run(empty);
   } else {
     auto* sums = reinterpret_cast<float*>(shared + p.stages * p.stage_bytes);
-    Consumer<kFormat, kTiles, kCols, kGateUp>{p, ring, full, empty, sums, warp, lane}.run();
+    Consumer<kFormat, kTiles, kCols, kGateUp>{p, passes, ring, full, empty, sums, warp, lane}.run();
   }
 #endif
 }
@@ -380,8 +348,6 @@ constexpr int kMaxTiles = 4;
 // Fills what depends on shape and card.
 template <MatmulFormat kFormat>
 Plan make_plan(Params& p, bool gate_up, int num_sms) {
-  constexpr int kRing = 192 << 10;   // leaves room for the small kernels between products
-  constexpr int kWhole = 226 << 10;  // all of it
   constexpr int kMinStages = 3;
   constexpr int kMaxStages = 16;
   Plan plan;
@@ -401,12 +367,7 @@ Plan make_plan(Params& p, bool gate_up, int num_sms) {
     return kWarps * p.rows * sums_pitch(p.pass_units * unit_rows) * 4;
   };
   const int least = (most + room - 1) / room;
-  int sums = size(least);
-  // Where x takes much of a stage: up to two passes more, if the ring then is no larger than others. With more rows of
-  // x reading them again costs more than that gains.
-  const bool few = kFormat == MatmulFormat::kI4 && p.rows <= 6;
-  for (int more = 1; few && more <= 2 && sums + kMinStages * p.stage_bytes > kRing; ++more) sums = size(least + more);
-  if (sums + kMinStages * p.stage_bytes > kRing) sums = size(least);
+  const int sums = size(least);
   const int budget = std::clamp(sums + kMinStages * p.stage_bytes, kRing, kWhole);
   p.stages = std::min((budget - sums) / p.stage_bytes, kMaxStages);
   plan.shared = p.stages * p.stage_bytes + sums;
@@ -416,25 +377,7 @@ Plan make_plan(Params& p, bool gate_up, int num_sms) {
 
 template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 cudaError_t launch(const Params& p, const Plan& plan, cudaStream_t stream) {
-  const auto function = kernel<kFormat, kTiles, kCols, kGateUp>;
-  cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, 226 << 10);
-  // Kernels that want different divisions of L1 and shared memory do not run beside each other.
-  if (error == cudaSuccess) {
-    error =
-        cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-  }
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(plan.grid);
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = plan.shared;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, function, p);
+  return launch_product(kernel<kFormat, kTiles, kCols, kGateUp>, p, plan.grid, kThreads, plan.shared, stream);
 }
 
 template <MatmulFormat kFormat>
@@ -453,22 +396,13 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   p.y_stride = operands.y_stride;
   p.units = weight.gate_up ? weight.n / 2 : weight.n;
   p.rows = operands.rows;
-  p.zero_points = weight.zero_points;
   p.y_f32 = operands.y_f32;
-  const int columns = kFormat == MatmulFormat::kI4 ? i4::kChunk : kChunk / element;  // per chunk
+  const int columns = kChunk / element;  // per chunk
   p.chunks = (weight.k + columns - 1) / columns;
   const int last = weight.k - (p.chunks - 1) * columns;
   p.last_x_bytes = last * 2;
-  if constexpr (kFormat == MatmulFormat::kI4) {
-    p.chunk_bytes = i4::chunk_bytes(weight.zero_points);
-    p.chunk_stride = static_cast<int64_t>(weight.n) * p.chunk_bytes;
-    p.last_bytes = i4::piece_bytes(weight.k, p.chunks - 1, weight.zero_points);
-  } else {
-    p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
-    p.chunk_bytes = kChunk;
-    p.chunk_stride = kChunk;
-    p.last_bytes = last * element;
-  }
+  p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
+  p.last_bytes = last * element;
   const Plan plan = make_plan<kFormat>(p, weight.gate_up, device.num_sms);
   const auto with_tiles = [&]<int kCols, bool kGateUp>() {
     return plan.tiles <= 2   ? launch<kFormat, 2, kCols, kGateUp>(p, plan, stream)
@@ -480,10 +414,6 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   }
   return weight.gate_up ? with_tiles.template operator()<2, true>() : with_tiles.template operator()<2, false>();
 }
-
-cudaError_t launch_bf16(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
-cudaError_t launch_f8(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
-cudaError_t launch_i4(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);
 
 }  // namespace skinny
 

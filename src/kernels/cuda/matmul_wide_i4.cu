@@ -11,8 +11,8 @@
 
 // Int4 products of many rows of x: y^T = W x^T, with W as the left operand of wgmma, which may come from registers.
 //
-// A CTA makes a tile of 128 rows of W and 64 or 128 rows of x. Two warps bring W with the bulk copy engine, 1,024
-// columns with their scales at a time; one brings x through the tensor copy engine, 64 columns at a time. Two
+// A CTA makes a tile of 128 rows of W and 64 or 128 rows of x. One warp brings W with the bulk copy engine, 1,024
+// columns with their scales at a time; another x through the tensor copy engine, 64 columns at a time. Two
 // warpgroups own 64 rows of W each: a lane reads its nibbles in the order of the instruction's registers (i4_layout.h)
 // and widens those of the next 64 columns to bf16 while the tensor cores work on these. Tiles are too few for the card
 // when N or the rows of x are: then a cluster of CTAs shares a tile, each with a part of K, and the parts are added in
@@ -27,8 +27,9 @@ namespace {
 
 constexpr int kRowTile = 128;
 constexpr int kConsumers = 256;
-constexpr int kRowPitch = i4::kChunk / 2 + 64;  // as in the skinny kernel: free of bank conflicts, room for a header
-constexpr int kWeightStage = kRowTile * kRowPitch;
+// Of W in a stage, as in memory: gate rows, up rows, headers of gate rows, headers of up rows.
+constexpr int kHeadersAt = kRowTile * i4::kChunkBytes;
+constexpr int kWeightStage = kHeadersAt + kRowTile * i4::header_bytes(true);
 [[maybe_unused]] constexpr int kMaxXStages = 5;
 constexpr int kSumPitch = kRowTile + 4;  // of the tile of sums, in floats
 constexpr int kMaxSplit = 4;
@@ -39,9 +40,8 @@ template <int kTokens>
 struct Shape {
   static constexpr int kCtasPerSm = kTokens == 64 ? 2 : 1;
   static constexpr int kWeightStages = kTokens == 64 ? 1 : 2;
-  static constexpr int kCopiers = 2;  // warps that bring W
-  static constexpr int kThreads = kConsumers + 32 * (1 + kCopiers);
-  static constexpr int kStage = kTokens * 128;  // of x, in bytes: 64 columns
+  static constexpr int kThreads = kConsumers + 2 * 32;  // a warp for W, one for x
+  static constexpr int kStage = kTokens * 128;          // of x, in bytes: 64 columns
   static constexpr int kStages = kTokens == 64 ? 4 : 5;
   static constexpr int kShared = kStages * kStage + kWeightStages * kWeightStage + 1024;
 };
@@ -86,18 +86,29 @@ struct Words {
   uint32_t scale[2];  // twice, as bf16
 };
 
-[[maybe_unused]] __device__ __forceinline__ void load_words(Words& words, uint32_t row, int group_in_chunk, int lane, bool zero_points) {
+// Where the two rows of a lane lie in a stage: `values` of the next group of the first, headers of the first; the
+// second row is `apart` behind, counted in values. Odd rows have groups exchanged by pairs: `flip` is 64 there, else 0.
+struct RowPlace {
+  uint32_t values;
+  uint32_t headers;
+  uint32_t apart;
+  uint32_t headers_apart;
+  uint32_t flip[2];
+};
+
+[[maybe_unused]] __device__ __forceinline__ void load_words(Words& words, RowPlace& row, int group, bool zero_points) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const uint32_t at = row + h * 8 * kRowPitch;
-    words.q[h] = ptx::load_shared_16(at + (zero_points ? 32 : 16) + group_in_chunk * i4::kGroupBytes + (lane & 3) * 16);
+    words.q[h] = ptx::load_shared_16((row.values ^ row.flip[h]) + h * row.apart);
+    const uint32_t header = row.headers + h * row.headers_apart;
     uint16_t scale;
-    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(scale) : "r"(at + group_in_chunk * 2));
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(scale) : "r"(header + group * 2));
     words.scale[h] = ptx::twice_bf16(__half2float(__ushort_as_half(scale)));
     uint32_t zero = 8;
-    if (zero_points) asm volatile("ld.shared.u8 %0, [%1];" : "=r"(zero) : "r"(at + 16 + group_in_chunk));
+    if (zero_points) asm volatile("ld.shared.u8 %0, [%1];" : "=r"(zero) : "r"(header + 16 + group));
     words.zero[h] = 0x43004300u + zero * 0x10001u;
   }
+  row.values += i4::kGroupBytes;
 }
 
 // Words 2 half and 2 half + 1 of both rows as the left operands of four 16-column steps.
@@ -162,7 +173,6 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   using X = Shape<kTokens>;
   constexpr int kWeightStages = X::kWeightStages;
-  constexpr int kCopiers = X::kCopiers;
   extern __shared__ __align__(1024) uint8_t shared[];
   __shared__ __align__(8) uint64_t barriers[2 * (kWeightStages + kMaxXStages)];
   const uint32_t x_ring = (ptx::shared_address(shared) + 1023) & ~1023u;
@@ -185,7 +195,7 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
   ptx::launch_dependents();
   if (threadIdx.x == 0) {
     for (int i = 0; i < kWeightStages; ++i) {
-      ptx::barrier_init(w_full + 8 * i, kCopiers);
+      ptx::barrier_init(w_full + 8 * i, 1);
       ptx::barrier_init(w_empty + 8 * i, kConsumers / 32);
     }
     for (int i = 0; i < X::kStages; ++i) {
@@ -197,8 +207,7 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
   __syncthreads();
 
   if (warp > kConsumers / 32) {
-    // W: the copiers take alternate units. Rows that a tile lacks keep what was there; nobody reads their sums.
-    const int copier = warp - kConsumers / 32 - 1;
+    // W. Rows that a tile lacks keep what was there; nobody reads their sums.
     const bool leader = ptx::elect_one();
     const uint64_t policy = p.token_tiles == 1 ? ptx::policy_evict_first() : ptx::policy_evict_last();
     Turn<kWeightStages> turn{.parity = 1};
@@ -207,25 +216,22 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
       const int units = min(p.tile_units, p.units - first_unit);
       for (int chunk = first_chunk; chunk < end_chunk; ++chunk, turn.advance()) {
         ptx::barrier_wait(w_empty + 8 * turn.stage, turn.parity);
-        const int groups = min(i4::kChunkGroups, p.groups - chunk * i4::kChunkGroups);
-        const uint32_t bytes = i4::header_bytes(p.zero_points) + groups * i4::kGroupBytes;
         const uint32_t barrier = w_full + 8 * turn.stage;
-        if (leader) {
-          ptx::barrier_arrive_expect(barrier, (units - copier + kCopiers - 1) / kCopiers * (kGateUp ? 2 : 1) * bytes);
-        }
-        const uint8_t* source = p.w + i4::piece_at(p.n, p.k, first_unit + copier, chunk, p.zero_points);
-        const uint32_t ring = w_ring + turn.stage * kWeightStage;
-#pragma unroll 4
-        for (int unit = copier; unit < units; unit += kCopiers) {
-          const int row = kGateUp ? unit / 8 * 16 + unit % 8 : unit;
-          if (leader) {
-            ptx::bulk_copy(ring + row * kRowPitch, source, bytes, barrier, policy);
-            if (kGateUp) {
-              ptx::bulk_copy(ring + (row + 8) * kRowPitch, source + static_cast<int64_t>(p.units) * bytes, bytes,
-                             barrier, policy);
-            }
+        const auto copy = [&](uint32_t to, int64_t from, uint32_t bytes, uint32_t up_to) {
+          ptx::bulk_copy(to, p.w + from, units * bytes, barrier, policy);
+          if (kGateUp) {
+            ptx::bulk_copy(to + up_to, p.w + from + static_cast<int64_t>(p.units) * bytes, units * bytes, barrier,
+                           policy);
           }
-          source += kCopiers * bytes;
+        };
+        const uint32_t row_bytes = i4::chunk_groups(p.k, chunk) * i4::kGroupBytes;
+        const uint32_t header_bytes = i4::header_bytes(p.zero_points);
+        const uint32_t ring = w_ring + turn.stage * kWeightStage;
+        if (leader) {
+          ptx::barrier_arrive_expect(barrier, units * (kGateUp ? 2 : 1) * (row_bytes + header_bytes));
+          copy(ring, i4::values_at(p.n, p.k, first_unit, chunk), row_bytes, kRowTile / 2 * row_bytes);
+          copy(ring + kHeadersAt, i4::header_at(p.n, p.k, first_unit, chunk, p.zero_points), header_bytes,
+               kRowTile / 2 * header_bytes);
         }
       }
     }
@@ -244,7 +250,8 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
     }
     __syncwarp();
   } else {
-    const uint32_t row = (warp * 16 + lane / 4) * kRowPitch;
+    const int first_row = warp * (kGateUp ? 8 : 16) + lane / 4;
+    constexpr int kApart = kGateUp ? kRowTile / 2 : 8;  // rows between a lane's two
     Turn<kWeightStages> w_turn;
     Turn<X::kStages> x_turn;
     for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
@@ -252,13 +259,21 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
       int add = 0;
       uint32_t before = 0;  // the barrier of the stage whose products may still run
       uint32_t a[2][4][4];
+      const int unit = tile / p.token_tiles * p.tile_units + lane / 4;
       for (int chunk = first_chunk; chunk < end_chunk; ++chunk, w_turn.advance()) {
         ptx::barrier_wait(w_full + 8 * w_turn.stage, w_turn.parity);
-        const uint32_t w = w_ring + w_turn.stage * kWeightStage + row;
-        const int groups = min(i4::kChunkGroups, p.groups - chunk * i4::kChunkGroups);
+        const uint32_t w = w_ring + w_turn.stage * kWeightStage;
+        const int groups = i4::chunk_groups(p.k, chunk);
+        const uint32_t flip = groups % 2 == 0 ? i4::kGroupBytes : 0;
+        const int header_bytes = i4::header_bytes(p.zero_points);
+        RowPlace row = {.values = w + first_row * groups * i4::kGroupBytes + lane % 4 * 16,
+                        .headers = w + kHeadersAt + first_row * header_bytes,
+                        .apart = static_cast<uint32_t>(kApart * groups * i4::kGroupBytes),
+                        .headers_apart = static_cast<uint32_t>(kApart * header_bytes),
+                        .flip = {unit % 2 * flip, (unit + (kGateUp ? p.units : 0)) % 2 * flip}};
         for (int g = 0; g < groups; ++g) {
           Words words;
-          load_words(words, w, g, lane, p.zero_points);
+          load_words(words, row, g, p.zero_points);
 #pragma unroll
           for (int half = 0; half < 2; ++half, x_turn.advance()) {
             widen(a[half], words, half);

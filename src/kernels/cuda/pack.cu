@@ -27,13 +27,24 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-// The header of the row's piece of the chunk that holds `group`, in a weight of `n` rows.
-__device__ uint8_t* chunk_of(void* packed, int64_t n, int64_t row, int group, int k, bool zero_points) {
-  return static_cast<uint8_t*>(packed) + i4::piece_at(n, k, row, group / i4::kChunkGroups, zero_points);
+// A group of a row: where its values and its row's header of that chunk lie in a packed weight of `n` rows.
+struct GroupPlace {
+  uint8_t* values;
+  uint8_t* header;
+  int in_chunk;  // index of the group
+};
+
+__device__ GroupPlace group_place(void* packed, int64_t n, int64_t row, int group, int k, bool zero_points) {
+  const int chunk = group / i4::kChunkGroups;
+  const int in_chunk = group % i4::kChunkGroups;
+  auto* base = static_cast<uint8_t*>(packed);
+  return {
+      base + i4::values_at(n, k, row, chunk) + i4::slot(row, in_chunk, i4::chunk_groups(k, chunk)) * i4::kGroupBytes,
+      base + i4::header_at(n, k, row, chunk, zero_points), in_chunk};
 }
 
 // Lane l holds columns 4l .. 4l + 3 of a group; the words are made by the lanes 0..15.
-__device__ void store_group(uint8_t* chunk, int group_in_chunk, bool zero_points, const int (&q)[4], int lane) {
+__device__ void store_group(uint8_t* values, const int (&q)[4], int lane) {
   uint32_t word = 0;
   for (int c = 0; c < i4::kGroup; ++c) {
     const int from = c / 4;
@@ -42,8 +53,7 @@ __device__ void store_group(uint8_t* chunk, int group_in_chunk, bool zero_points
     const i4::Place place = i4::place(c);
     if (place.word == lane) word |= value << place.shift;
   }
-  auto* words = reinterpret_cast<uint32_t*>(chunk + i4::header_bytes(zero_points) + group_in_chunk * i4::kGroupBytes);
-  if (lane < 16) words[lane] = word;
+  if (lane < 16) reinterpret_cast<uint32_t*>(values)[lane] = word;
 }
 
 // A warp per group.
@@ -82,14 +92,13 @@ __global__ void pack_i4_kernel(const StagedRows in, void* packed) {
       for (int i = 0; i < 4; ++i) best[i] = q[i];
     }
   }
-  uint8_t* chunk = chunk_of(packed, in.n, in.first_row + r, group, in.k, false);
-  const int in_chunk = group % i4::kChunkGroups;
-  store_group(chunk, in_chunk, false, best, lane);
+  const GroupPlace at = group_place(packed, in.n, in.first_row + r, group, in.k, false);
+  store_group(at.values, best, lane);
   if (lane == 0) {
-    auto* scales = reinterpret_cast<__half*>(chunk);
-    scales[in_chunk] = __float2half_rn(best_scale);
+    auto* scales = reinterpret_cast<__half*>(at.header);
+    scales[at.in_chunk] = __float2half_rn(best_scale);
     if (group == groups - 1) {
-      for (int g = in_chunk + 1; g < i4::kChunkGroups; ++g) scales[g] = __float2half_rn(0);
+      for (int g = at.in_chunk + 1; g < i4::kChunkGroups; ++g) scales[g] = __float2half_rn(0);
     }
   }
 }
@@ -105,22 +114,21 @@ __global__ void pack_i4_values_kernel(const StagedI4 in, void* packed) {
   const uint8_t* row = in.data + r * StagedI4::row_bytes(in.k);
   int q[4];
   for (int i = 0; i < 4; ++i) q[i] = row[group * i4::kGroup + lane * 4 + i] & 15;
-  uint8_t* chunk = chunk_of(packed, in.n, in.first_row + r, group, in.k, zero_points);
-  const int in_chunk = group % i4::kChunkGroups;
-  store_group(chunk, in_chunk, zero_points, q, lane);
+  const GroupPlace at = group_place(packed, in.n, in.first_row + r, group, in.k, zero_points);
+  store_group(at.values, q, lane);
   if (lane == 0) {
-    auto* scales = reinterpret_cast<uint16_t*>(chunk);
+    auto* scales = reinterpret_cast<uint16_t*>(at.header);
     // Staged rows have odd lengths: bytes.
     const uint8_t* scale = row + in.k + group * 2;
-    scales[in_chunk] = static_cast<uint16_t>(scale[0] | scale[1] << 8);
-    if (zero_points) chunk[16 + in_chunk] = row[in.k + groups * 2 + group] & 15;
+    scales[at.in_chunk] = static_cast<uint16_t>(scale[0] | scale[1] << 8);
+    if (zero_points) at.header[16 + at.in_chunk] = row[in.k + groups * 2 + group] & 15;
     if (group == groups - 1) {
-      for (int g = in_chunk + 1; g < i4::kChunkGroups; ++g) {
+      for (int g = at.in_chunk + 1; g < i4::kChunkGroups; ++g) {
         scales[g] = 0;
-        if (zero_points) chunk[16 + g] = 0;
+        if (zero_points) at.header[16 + g] = 0;
       }
     }
-    if (zero_points && in_chunk == 0) *reinterpret_cast<uint64_t*>(chunk + 24) = 0;
+    if (zero_points && at.in_chunk == 0) *reinterpret_cast<uint64_t*>(at.header + 24) = 0;
   }
 }
 

@@ -165,7 +165,7 @@ MatmulNext Products::foresee(const CudaLinear& weight, CudaStream& stream) {
   place.rows = static_cast<int32_t>(weight.rows);
   place.row_bytes = static_cast<int64_t>(weight.weights.bytes()) / weight.rows;
   if (weight.format == WeightFormat::kI4 && weight.cols >= i4::kChunk) {
-    place.row_bytes = i4::chunk_bytes(weight.zero_points);
+    place.row_bytes = i4::kChunkBytes;
     place.chunks = static_cast<int32_t>(weight.cols / i4::kChunk);
   }
   place.gate_up = weight.consumer == LinearConsumer::kGateUp;
