@@ -158,7 +158,7 @@ Products::~Products() {
 
 MatmulNext Products::foresee(const CudaLinear& weight, CudaStream& stream) {
   // Of each CTA's share: what memory delivers while a step's small kernels run between two products.
-  constexpr int32_t kAheadBytes = 72 << 10;
+  constexpr int32_t kAheadBytes = 48 << 10;
   const std::lock_guard lock(mutex_);
   WeightPlace& place = *weight.place;
   place.data = weight.data<std::byte>();
