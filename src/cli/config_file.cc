@@ -23,7 +23,8 @@ class ConfigReader {
   ConfigReader(const CLI::App& command, std::string file) : command_(command), file_(std::move(file)) {}
 
   // Appends the file's flags that `given` does not have.
-  Status read(const std::vector<std::string>& given, std::vector<std::string>& arguments) {
+  Status read(ConfiguredArguments& configured) {
+    const std::vector<std::string> given = configured.arguments;
     ASSIGN_OR_RETURN(const std::string text, read_file(file_, kMaxFileBytes));
     YAML::Node root;
     try {
@@ -35,19 +36,22 @@ class ConfigReader {
     if (!root.IsMap()) return at(root.Mark(), "a map of flags and values is expected");
     for (const auto& item : root) {
       if (!item.first.IsScalar()) return at(item.first.Mark(), "a flag's name is expected");
-      RETURN_IF_ERROR(add(item.first, item.second, given, arguments));
+      RETURN_IF_ERROR(add(item.first, item.second, given, configured));
     }
     return {};
   }
 
  private:
+  std::string place(const YAML::Mark& mark) const {
+    return mark.is_null() ? file_ : file_ + ":" + std::to_string(mark.line + 1);
+  }
+
   Error at(const YAML::Mark& mark, const std::string& why) const {
-    const std::string line = mark.is_null() ? "" : ":" + std::to_string(mark.line + 1);
-    return {ErrorCode::kInvalidArgument, file_ + line + ": " + why};
+    return {ErrorCode::kInvalidArgument, place(mark) + ": " + why};
   }
 
   Status add(const YAML::Node& key, const YAML::Node& value, const std::vector<std::string>& given,
-             std::vector<std::string>& arguments) {
+             ConfiguredArguments& configured) {
     std::string name = "--" + key.Scalar();
     std::replace(name.begin(), name.end(), '_', '-');
     const CLI::Option* option = command_.get_option_no_throw(name);
@@ -61,11 +65,12 @@ class ConfigReader {
     const bool overridden = std::any_of(given.begin(), given.end(), [option](const std::string& argument) {
       return argument.starts_with('-') && option->check_name(argument.substr(0, argument.find('=')));
     });
+    if (!overridden) configured.origins.push_back({option->get_name(), place(key.Mark())});
     if (option->get_items_expected_max() == 0) {
       if (!value.IsScalar() || (value.Scalar() != "true" && value.Scalar() != "false")) {
         return at(value.Mark(), "\"" + key.Scalar() + "\" takes true or false");
       }
-      if (value.Scalar() == "true" && !overridden) arguments.push_back(name);
+      if (value.Scalar() == "true" && !overridden) configured.arguments.push_back(name);
       return {};
     }
     std::vector<std::string> values;
@@ -86,7 +91,7 @@ class ConfigReader {
       return at(key.Mark(), "\"" + key.Scalar() + "\" has no value");
     }
     if (overridden) return {};
-    for (const std::string& item : values) arguments.push_back(name + "=" + item);
+    for (const std::string& item : values) configured.arguments.push_back(name + "=" + item);
     return {};
   }
 
@@ -126,7 +131,13 @@ class ConfigReader {
 
 }  // namespace
 
-Result<std::vector<std::string>> with_config_file(const CLI::App& command, std::vector<std::string> arguments) {
+std::string ConfiguredArguments::where(const std::string& message) const {
+  const auto origin = std::find_if(origins.begin(), origins.end(),
+                                   [&](const Origin& candidate) { return message.starts_with(candidate.flag + ":"); });
+  return origin == origins.end() ? "" : origin->where;
+}
+
+Result<ConfiguredArguments> with_config_file(const CLI::App& command, std::vector<std::string> arguments) {
   std::string file;
   for (size_t i = 0; i < arguments.size();) {
     const bool apart = arguments[i] == "--config" && i + 1 < arguments.size();
@@ -139,11 +150,11 @@ Result<std::vector<std::string>> with_config_file(const CLI::App& command, std::
     const auto begin = arguments.begin() + static_cast<ptrdiff_t>(i);
     arguments.erase(begin, begin + (apart ? 2 : 1));
   }
-  if (file.empty()) return arguments;
+  ConfiguredArguments configured{std::move(arguments), {}};
+  if (file.empty()) return configured;
   // Behind the others: a flag that takes any number of values would take a positional argument after it too.
-  const std::vector<std::string> given = arguments;
-  RETURN_IF_ERROR(ConfigReader(command, std::move(file)).read(given, arguments));
-  return arguments;
+  RETURN_IF_ERROR(ConfigReader(command, std::move(file)).read(configured));
+  return configured;
 }
 
 }  // namespace glimpse

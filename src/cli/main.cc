@@ -21,12 +21,14 @@ int run(int argc, char** argv) {
   program.set_version_flag("--version", "glimpse " GLIMPSE_VERSION);
   program.require_subcommand(1);
   const Command commands[] = {add_ask(program), add_inspect(program), add_serve(program)};
+  ConfiguredArguments configured;
   try {
     std::vector<std::string> arguments = with_dashes(argc, argv);
     if (!arguments.empty() && arguments.front() == "serve") {
       auto with_file = with_config_file(*program.get_subcommand("serve"), std::move(arguments));
       if (!with_file) return report(with_file.error());
-      arguments = *std::move(with_file);
+      configured = *std::move(with_file);
+      arguments = std::move(configured.arguments);
     }
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     program.parse(std::move(arguments));
@@ -39,6 +41,9 @@ int run(int argc, char** argv) {
     }
     return code == 0 ? 0 : 2;
   } catch (const CLI::ParseError& error) {
+    if (const std::string where = configured.where(error.what()); !where.empty()) {
+      return report({ErrorCode::kInvalidArgument, where + ": " + error.what()});
+    }
     // 0 for --help and --version; a wrong command line is the user's fault like a wrong file.
     return program.exit(error) == 0 ? 0 : 2;
   }

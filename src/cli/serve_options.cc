@@ -56,6 +56,10 @@ Result<std::vector<std::string>> list_of(const std::string& flag, const std::vec
   return items;
 }
 
+// CLI11's own prints the largest double.
+const CLI::Validator kNotNegative(
+    [](std::string& text) { return text.starts_with('-') ? text + " is negative" : std::string(); }, "NONNEGATIVE");
+
 void add_server_flags(CLI::App& app, ServeOptions& o) {
   const std::string group = "Server";
   app.add_option("--host", o.server.host, "Address to listen on; 0.0.0.0 lets other machines in")
@@ -78,10 +82,10 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
   app.add_flag("--allow-credentials", o.server.cors.allow_credentials, "CORS")->group(group);
   app.add_option("--rate-limit", o.server.rate_limit_per_minute,
                  "Requests a minute for each API key, or address without keys; 0: any number")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->group(group);
   app.add_option("--rate-limit-burst", o.server.rate_limit_burst, "Of those at once (default: a tenth)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->group(group);
   app.add_option("--max-waiting", o.server.max_waiting, "Requests that may wait before others get 429")
       ->check(CLI::Range(1, 1 << 20))
@@ -95,10 +99,10 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--request-timeout", o.request_timeout_s, "Seconds after which a request is ended; 0: never")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->group(group);
   app.add_option("--drain-timeout", o.drain_timeout_s, "Seconds that running requests have when the server is stopped")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->capture_default_str()
       ->group(group);
   app.add_option("--file-store-mib", o.file_store_mib, "Memory for uploaded pictures")
@@ -124,7 +128,7 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--answer-cache-bytes", o.answer_cache_bytes,
                  "Memory for answers of greedy and seeded requests: the same request gets the same message again "
                  "without the model; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->capture_default_str()
       ->group(group);
   app.add_option("--log-format", o.log_format, "text or json")
@@ -171,7 +175,7 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
       ->check(CLI::Range(1, 65536))
       ->group(group);
   app.add_option("--kv-cache-memory-bytes", o.kv_cache_memory_bytes, "Memory for keys and values")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNotNegative)
       ->group(group);
   app.add_option("--threads", m.threads, "CPU threads (default: one per core)")
       ->check(CLI::Range(1, 1024))
