@@ -42,6 +42,7 @@ const show = ({ median, p95 }) => `${median.toFixed(1)} (p95 ${p95.toFixed(1)})`
 
 async function serve(program, options) {
   const url = `http://127.0.0.1:${++port}`;
+  if (await fetch(`${url}/health`).then(() => true, () => false)) throw new Error(`port ${port} is taken`);
   const child = spawn(join(args.build, program), [...options, '--port', String(port)], { stdio: 'ignore' });
   for (let i = 0; i < 1200; ++i) {
     if (await fetch(`${url}/ready`).then((r) => r.ok, () => false)) break;
@@ -165,6 +166,11 @@ async function choose(page, jpeg) {
   await page.locator('input[type=file]').first().setInputFiles({ name: 'photo.jpg', mimeType: 'image/jpeg', buffer: jpeg });
 }
 
+// Makes the file that is about to be chosen, as a file on a disk is there before it is chosen.
+function takeFile(base64) {
+  window.photo = new File([Uint8Array.from(atob(base64), (ch) => ch.charCodeAt(0))], 'photo.jpg', { type: 'image/jpeg' });
+}
+
 // ---- the measurements
 
 async function freshRuns(page, api, jpeg) {
@@ -173,14 +179,15 @@ async function freshRuns(page, api, jpeg) {
     async page() {
       await newChat(page);
       const file = fresh(jpeg).toString('base64');
-      await page.evaluate((data) => (window.photo = Uint8Array.from(atob(data), (ch) => ch.charCodeAt(0))), file);
+      await page.evaluate(takeFile, file);
+      await page.waitForTimeout(200);
       // Chosen and asked in one go: nothing could begin before.
       await page.evaluate((question) => {
         const area = document.getElementById('question');
         area.value = question;
         area.dispatchEvent(new Event('input', { bubbles: true }));
         const files = new DataTransfer();
-        files.items.add(new File([window.photo], 'photo.jpg', { type: 'image/jpeg' }));
+        files.items.add(window.photo);
         window.probe.reset();
         const enter = window.probe.enter;
         area.dispatchEvent(new ClipboardEvent('paste', { bubbles: true, cancelable: true, clipboardData: files }));
@@ -241,7 +248,7 @@ async function chosenRuns(page, jpeg) {
   for (let i = 0; i <= RUNS; ++i) {
     await newChat(page);
     const file = fresh(jpeg).toString('base64');
-    await page.evaluate((data) => (window.photo = Uint8Array.from(atob(data), (ch) => ch.charCodeAt(0))), file);
+    await page.evaluate(takeFile, file);
     await page.waitForTimeout(200);
     const times = await page.evaluate(
       () =>
@@ -252,7 +259,7 @@ async function chosenRuns(page, jpeg) {
             if (times.thumbnail && times.received) resolve(times);
           };
           const files = new DataTransfer();
-          files.items.add(new File([window.photo], 'photo.jpg', { type: 'image/jpeg' }));
+          files.items.add(window.photo);
           const began = performance.now();
           const loaded = (event) => {
             if (!event.target.closest?.('.thumbs')) return;

@@ -17,7 +17,7 @@ import { AnswerTurn, picturesOf, UserTurn, type Turn } from './turn.svelte';
 // Where the server does not say more.
 const MAX_PICTURE_BYTES = 20 * 1024 * 1024;
 const CONNECT_MS = 10_000; // how long a question waits for a connection
-const SHOW_MS = 25; // how long the screen waits for a picture's bytes to be handed over
+const SHOW_MS = 40; // how long the screen waits for a picture to arrive at the server
 
 export class Chat {
   readonly api = new Api(() => settings.apiKey);
@@ -106,7 +106,7 @@ export class Chat {
 
   // Lets the server compute everything before the end of the question.
   draft(delayMs?: number): void {
-    if (!settings.drafts || this.running) return;
+    if (!settings.drafts || this.#answering) return;
     const pictures = this.pictures.filter((picture) => picture.address !== '');
     if (pictures.length === 0 && this.text.trim() === '') return;
     if (pictures.length < this.pictures.length) return; // the picture comes first in the prompt
@@ -118,7 +118,9 @@ export class Chat {
     const enter = performance.now();
     this.#drafter.stop();
     const user = new UserTurn(newId(), text, pictures);
-    this.#answer([...this.#history(), user], enter, () => this.cancelEdit());
+    const turns = [...this.#history(), user];
+    this.pictures = []; // at once: drawing a thumbnail that was not there yet would hold up the picture's bytes
+    this.#answer(turns, enter, () => this.cancelEdit());
   }
 
   edit(turn: UserTurn): void {
@@ -166,9 +168,10 @@ export class Chat {
       show();
       return;
     }
-    // Pictures chosen a moment ago: drawing would hold up the handing over of their bytes.
-    const handedOver = Promise.allSettled([this.#connection(), ...picturesOf(turns).map((picture) => picture.sent())]);
-    void Promise.race([handedOver, new Promise((resolve) => setTimeout(resolve, SHOW_MS))]).then(show);
+    // Pictures chosen a moment ago: drawing would hold up their bytes, on this thread and, with few processors, on their
+    // way. It costs the least while the server decodes.
+    const there = Promise.allSettled([this.#connection(), ...picturesOf(turns).map((picture) => picture.received())]);
+    void Promise.race([there, new Promise((resolve) => setTimeout(resolve, SHOW_MS))]).then(show);
     void this.#prepare(turns, turn);
   }
 

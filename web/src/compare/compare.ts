@@ -129,7 +129,7 @@ function upload(socket: Socket, png: Uint8Array, seen: boolean): Promise<string>
       finish();
     };
     socket.sendPicture(
-      { id, bytes: png.slice().buffer, name: 'compare.png' },
+      { id, blob: new Blob([png.slice().buffer]), name: 'compare.png' },
       {
         begin: () => {},
         progress: () => {},

@@ -42,10 +42,13 @@ export class Picture {
   readonly #original: Blob;
   readonly #context: PictureContext;
   #begun = false;
+  #interrupted = false; // the connection was lost while it was being sent
   #requestId = '';
   #sentAs = '';
   #fileId = '';
   #sent!: Promise<void>;
+  #received!: Promise<void>;
+  #arrived!: () => void;
   #resolve!: () => void;
   #reject!: (error: ApiError) => void;
 
@@ -101,6 +104,11 @@ export class Picture {
     return this.#sent;
   }
 
+  // Resolves when the server has all of it, or nothing more is to be waited for.
+  received(): Promise<void> {
+    return this.#received;
+  }
+
   // Sends it unless that has happened or is under way.
   ensureSent(): void {
     if (!this.#begun || this.state === 'failed') void this.send();
@@ -119,10 +127,11 @@ export class Picture {
     }
     try {
       const blob = await this.#toSend();
-      const bytes = await blob.arrayBuffer();
-      if (bytes.byteLength === 0) throw new ApiError('picture');
-      this.times.bytes = bytes.byteLength;
-      this.#transmit(bytes);
+      if (blob.size === 0) throw new ApiError('picture');
+      // Whether the file can still be read; otherwise it would close every new connection too.
+      if (this.#interrupted) await blob.slice(0, 1).arrayBuffer();
+      this.times.bytes = blob.size;
+      this.#transmit(blob);
     } catch (error) {
       this.#fail(error instanceof ApiError ? error : new ApiError('picture', String(error)));
     }
@@ -140,16 +149,16 @@ export class Picture {
     URL.revokeObjectURL(this.url);
   }
 
-  #transmit(bytes: ArrayBuffer): void {
+  #transmit(blob: Blob): void {
     const { socket } = this.#context;
     this.#requestId = socket.newId('p');
     this.state = 'sending';
     this.times.server = [];
     socket.sendPicture(
-      { id: this.#requestId, bytes, name: this.name },
+      { id: this.#requestId, blob, name: this.name },
       {
         begin: (at) => (this.times.uploadBegin = at),
-        progress: (sent) => (this.progress = sent / bytes.byteLength),
+        progress: (sent) => (this.progress = sent / blob.size),
         event: (event, at) => this.#event(event, at),
         sent: () => {
           this.#sentAs = this.#requestId;
@@ -170,6 +179,7 @@ export class Picture {
         this.#context.speed.measured(this.times.bytes, at - this.times.uploadBegin);
         this.progress = 1;
         if (this.state === 'sending') this.state = 'received';
+        this.#arrived();
         break;
       case 'image.decoded':
         this.cached = event.decode_ms === 0 && event.preprocess_ms === 0;
@@ -195,7 +205,8 @@ export class Picture {
 
   #failed(error: ApiError): void {
     if (error.kind === 'interrupted' || error.kind === 'offline') {
-      // Not its fault: it is sent again when the connection is back.
+      // Seldom its fault: it is sent again when the connection is back.
+      this.#interrupted = true;
       if (this.address !== '') this.#newPromise();
       this.#forget();
       this.state = 'waiting';
@@ -207,6 +218,7 @@ export class Picture {
   #fail(error: ApiError): void {
     this.error = error;
     this.state = 'failed';
+    this.#arrived();
     this.#reject(error);
   }
 
@@ -220,6 +232,7 @@ export class Picture {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+    this.#received = new Promise((resolve) => (this.#arrived = resolve));
     this.#sent.catch(() => {}); // whoever asks for it gets the error; nobody has to
   }
 

@@ -35,6 +35,7 @@ export class TestPage {
   readonly page: Page;
   readonly complaints: string[] = [];
   #allowed: RegExp[] = [];
+  #sent: string[] = [];
 
   constructor(page: Page) {
     this.page = page;
@@ -42,6 +43,17 @@ export class TestPage {
       if (message.type() === 'error' || message.type() === 'warning') this.complaints.push(message.text());
     });
     page.on('pageerror', (error) => this.complaints.push(String(error)));
+    page.on('websocket', (socket) =>
+      socket.on('framesent', ({ payload }) => {
+        if (typeof payload === 'string' && payload.startsWith('{')) this.#sent.push(JSON.parse(payload).type);
+      }),
+    );
+  }
+
+  // The types of the messages that the page sends from now on; grows.
+  sent(): string[] {
+    this.#sent = [];
+    return this.#sent;
   }
 
   // Complaints that the test provokes.

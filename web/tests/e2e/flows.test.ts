@@ -61,10 +61,12 @@ describe('asking about pictures', () => {
 
   test('an example asks with one click, and its place is drawn on the picture', async () => {
     const t = await open(browser, server.url);
+    const sent = t.sent();
     await t.page.locator('[data-example=tap]').click();
     expect(await t.answer()).toMatch(/^do\(action="Tap", element=\[\d+,\d+\]\)$/);
     await t.page.locator('.prose .place').click();
     await t.page.locator('svg .place.chosen').waitFor();
+    expect(sent.filter((type) => type !== 'clock')).toEqual(['image', 'chat']); // no draft beside the question itself
     await t.close();
   });
 

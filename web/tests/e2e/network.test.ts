@@ -1,9 +1,12 @@
 // Connections that break, are slow, or are refused.
 
 import { randomBytes } from 'node:crypto';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { launch, open, TestPage } from './browser';
+import { launch, open, SAMPLES, TestPage } from './browser';
 import { Server } from './server';
 
 let browser: Browser;
@@ -25,6 +28,29 @@ test('after the server has restarted the page goes on, pictures included', async
   await t.page.locator('.dot.open').waitFor();
   await t.page.locator('article.turn').first().getByLabel('Ask again').click(); // with a picture that the new server never saw
   expect(await t.answer()).toBe(first);
+  await t.close();
+  await server.kill();
+});
+
+test('a picture whose file is gone before it could be sent fails alone', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'glimpse-e2e-'));
+  const file = join(folder, 'gone.png');
+  copyFileSync(join(SAMPLES, '03_describe.png'), file);
+  const server = await Server.glimpse();
+  const t = await open(browser, server.url);
+  t.allow(/WebSocket|ERR_CONNECTION|ERR_UPLOAD_FILE_CHANGED|ERR_FILE_NOT_FOUND|Failed to load resource/);
+  await server.kill();
+  await t.page.locator('.dot.closed, .dot.connecting').first().waitFor();
+  await t.page.locator('input[type=file]').first().setInputFiles(file);
+  await t.thumbs('waiting').waitFor();
+  rmSync(folder, { recursive: true });
+  await server.start();
+  await t.thumbs('failed').waitFor();
+  await t.page.locator('.dot.open').waitFor();
+  await t.page.locator('.thumbs .remove').click();
+  await t.choose('03_describe.png');
+  await t.ask('Describe the picture.');
+  expect(await t.answer()).not.toBe('');
   await t.close();
   await server.kill();
 });

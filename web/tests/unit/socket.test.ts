@@ -11,7 +11,7 @@ class FakeWebSocket {
   readyState = 0;
   bufferedAmount = 0;
   binaryType = '';
-  sent: (string | Uint8Array)[] = [];
+  sent: (string | Blob)[] = [];
   onopen?: () => void;
   onclose?: () => void;
   onmessage?: (message: { data: unknown }) => void;
@@ -23,7 +23,7 @@ class FakeWebSocket {
     if (protocols.some((name) => name.includes(' '))) throw new SyntaxError('not a token');
     FakeWebSocket.all.push(this);
   }
-  send(data: string | Uint8Array) {
+  send(data: string | Blob) {
     this.sent.push(data);
   }
   close() {
@@ -43,8 +43,8 @@ class FakeWebSocket {
   messages() {
     return this.sent.filter((data): data is string => typeof data === 'string').map((text) => JSON.parse(text));
   }
-  bytes() {
-    return this.sent.filter((data): data is Uint8Array => typeof data !== 'string');
+  blobs() {
+    return this.sent.filter((data): data is Blob => typeof data !== 'string');
   }
 }
 
@@ -154,21 +154,22 @@ describe('the connection', () => {
 });
 
 describe('a picture', () => {
-  const picture = (id: string, size: number) => ({ id, bytes: new ArrayBuffer(size), name: `${id}.png` });
+  const MIB = 1024 * 1024;
+  const picture = (id: string, size: number) => ({ id, blob: new Blob([new Uint8Array(size)]), name: `${id}.png` });
   const watcher = () => ({ ...recorder(), begin: vi.fn(), progress: vi.fn(), sent: vi.fn() });
 
   test('is announced, cut into frames, and named by its id once all of it is on its way', async () => {
     const socket = connected();
     latest().open();
     const p = watcher();
-    socket.sendPicture(picture('p', 600_000), p);
+    socket.sendPicture(picture('p', 2_600_000), p);
     await vi.advanceTimersByTimeAsync(0);
     expect(latest().messages().filter(({ type }) => type === 'image')).toEqual([
-      { type: 'image', id: 'p', size: 600_000, filename: 'p.png' },
+      { type: 'image', id: 'p', size: 2_600_000, filename: 'p.png' },
     ]);
-    expect(latest().bytes().map(({ length }) => length)).toEqual([262_144, 262_144, 600_000 - 2 * 262_144]);
+    expect(latest().blobs().map(({ size }) => size)).toEqual([MIB, MIB, 2_600_000 - 2 * MIB]);
     expect(p.sent).toHaveBeenCalledOnce();
-    expect(p.progress).toHaveBeenLastCalledWith(600_000);
+    expect(p.progress).toHaveBeenLastCalledWith(2_600_000);
   });
 
   test('waits while the browser has much to send, goes on later, and tells how far it is', async () => {
@@ -178,7 +179,7 @@ describe('a picture', () => {
     latest().bufferedAmount = 2_000_000;
     socket.sendPicture(picture('p', 200_000), p);
     await vi.advanceTimersByTimeAsync(100);
-    expect(latest().bytes()).toHaveLength(0);
+    expect(latest().blobs()).toHaveLength(0);
     expect(p.sent).not.toHaveBeenCalled();
     latest().bufferedAmount = 100_000;
     await vi.advanceTimersByTimeAsync(40);
@@ -192,11 +193,11 @@ describe('a picture', () => {
   test('two pictures go one after the other: frames belong to the one announced last', async () => {
     const socket = connected();
     latest().open();
-    socket.sendPicture(picture('p', 300_000), watcher());
+    socket.sendPicture(picture('p', 1_300_000), watcher());
     socket.sendPicture(picture('q', 10), watcher());
     await vi.advanceTimersByTimeAsync(0);
-    const order = latest().sent.flatMap((data): (number | string)[] => (typeof data !== 'string' ? [data.length] : data.includes('"image"') ? ['image'] : []));
-    expect(order).toEqual(['image', 262_144, 300_000 - 262_144, 'image', 10]);
+    const order = latest().sent.flatMap((data): (number | string)[] => (typeof data !== 'string' ? [data.size] : data.includes('"image"') ? ['image'] : []));
+    expect(order).toEqual(['image', MIB, 1_300_000 - MIB, 'image', 10]);
   });
 
   test('that the server cannot read has failed; one without a connection too', async () => {
