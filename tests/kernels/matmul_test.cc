@@ -353,6 +353,22 @@ TEST_F(MatmulTest, RowsBehindTheLastDoNotMatter) {
   }
 }
 
+// Products of few rows that pass several panels at once, the last of them alone, with a ragged end of columns.
+TEST_F(MatmulTest, StreamsGiveTheSumsOfTiles) {
+  if (detect_isa() < static_cast<int>(CpuIsa::kAvx512Bf16)) GTEST_SKIP() << "this processor passes one panel at a time";
+  for (const WeightFormat format : {WeightFormat::kBF16, WeightFormat::kI8, WeightFormat::kI4}) {
+    const Case c{.format = format, .m = 7, .n = 64 * 66 + 5, .k = 4096 + 128 + 3};
+    const auto weight = pack(c, CpuIsa::kAvx512Bf16, random_values(c.n * c.k, 0.05f, 1), {});
+    const auto x = random_values(c.m * c.k, 1, 2);
+    const auto all = values_of(*weight, x, c.m, context(CpuIsa::kAvx512Bf16));
+    for (int64_t m = 1; m < c.m; ++m) {
+      const auto some = values_of(*weight, x, m, context(CpuIsa::kAvx512Bf16));
+      EXPECT_EQ(std::memcmp(some.data(), all.data(), some.size() * sizeof(float)), 0)
+          << describe(c, CpuIsa::kAvx512Bf16) << " at " << m << " rows";
+    }
+  }
+}
+
 // Integer sums are exact and scaled in one order, so int8 and int4 products are the same on every instruction set.
 TEST_F(MatmulTest, InstructionSetsAgreeOnIntegers) {
   for (const WeightFormat format : {WeightFormat::kI8, WeightFormat::kI4}) {

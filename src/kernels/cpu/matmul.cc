@@ -54,6 +54,23 @@ const TileFunction* tiles_of(const Product& p) {
   return nullptr;
 }
 
+// The kernel that takes stream_panels() panels at once, if units do: a single tile of rows, and enough panels for all
+// threads to have their share.
+TileFunction streams_of(const Product& p) {
+  constexpr int64_t kMinPanels = 64;
+  if (p.rows > kTileRows || p.weight.num_panels() < kMinPanels) return nullptr;
+  switch (p.weight.format) {
+    case WeightFormat::kBF16:
+      return p.kernels.streams_bf16[p.rows - 1];
+    case WeightFormat::kI8:
+      return p.kernels.streams_i8[p.rows - 1];
+    case WeightFormat::kI4:
+      return p.kernels.streams_i4[p.rows - 1];
+    default:
+      return nullptr;
+  }
+}
+
 // Columns of a block: the same for every number of rows, so that sums are added in the same order.
 int64_t block_cols(const Product& p) {
   switch (p.weight.format) {
@@ -85,8 +102,8 @@ void ragged_tile(TileFunction tile, TileArgs args, int64_t rows, size_t element_
   tile(args);
 }
 
-// sums[r] = x[first_row + r] times a panel.
-void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t rows, float* sums) {
+// sums[i][r] = x[first_row + r] times panel `panel` + i: one panel, or, where the product streams, stream_panels().
+void multiply_panels(const Product& p, int64_t panel, int64_t panels, int64_t first_row, int64_t rows, float* sums) {
   const Packed& w = p.weight;
   const bool quantized = p.x.values.dtype == DType::kI8;
   const size_t element_bytes = dtype_bytes(p.x.values.dtype);
@@ -94,22 +111,25 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
   const int64_t align = quantized ? w.group : word;  // where a tile may start
   const int64_t num_groups = quantized ? (w.cols + w.group - 1) / w.group : 0;
   const TileFunction* tiles = tiles_of(p);
+  const TileFunction streams = panels == stream_panels(rows) ? streams_of(p) : nullptr;
   const int64_t num_tiles = (rows + kTileRows - 1) / kTileRows;
   const int64_t step = block_cols(p);
   for (int64_t k = 0; k < w.cols; k += step) {
     const int64_t cols = std::min(step, w.cols - k);
     const int64_t whole = cols % word == 0 ? cols : cols / align * align;
     const std::byte* b = w.panel(panel) + w.column_offset(k);
+    const int64_t stride = panels == 1 ? 0 : w.panel(panel + 1) - w.panel(panel);
     const size_t rest_offset = w.column_offset(k + whole) - w.column_offset(k);
     int64_t r = 0;
     for (int64_t t = 0; t < num_tiles; ++t) {
       const int64_t end = rows * (t + 1) / num_tiles;  // tiles as equal as possible
-      const TileFunction tile = tiles[end - r - 1];
+      const TileFunction tile = streams != nullptr ? streams : tiles[end - r - 1];
       const int64_t row = first_row + r;
       TileArgs args;
       args.a_stride = p.x.values.stride * static_cast<int64_t>(element_bytes);
       args.a = static_cast<const std::byte*>(p.x.values.data) + row * args.a_stride + k * element_bytes;
       args.b = b;
+      args.b_stride = stride;
       args.cols = whole;
       args.c = sums + r * kPanelRows;
       args.accumulate = k > 0;
@@ -138,8 +158,11 @@ void multiply_panel(const Product& p, int64_t panel, int64_t first_row, int64_t 
 
 // Panels [first, last) for rows [first_row, first_row + rows), to y.
 void compute_unit(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, Scratch& scratch) {
-  for (int64_t panel = first; panel < last; ++panel) {
-    multiply_panel(p, panel, first_row, rows, scratch.sums + (panel - first) * rows * kPanelRows);
+  const int64_t several = streams_of(p) != nullptr ? stream_panels(rows) : 1;
+  for (int64_t panel = first; panel < last;) {
+    const int64_t step = last - panel >= several ? several : 1;
+    multiply_panels(p, panel, step, first_row, rows, scratch.sums + (panel - first) * rows * kPanelRows);
+    panel += step;
   }
   finish_panels(p, first, last, first_row, rows, scratch.sums, rows * kPanelRows);
 }
@@ -163,7 +186,8 @@ void multiply(const Product& p, Context& context, std::byte* workspace) {
   check_product(p);
   if (uses_blocks(p, context.isa)) return multiply_blocks(p, context, workspace);
   const int64_t panels = p.weight.num_panels();
-  const int64_t width = unit_panels(p);
+  const int64_t several = streams_of(p) != nullptr ? stream_panels(p.rows) : 1;
+  const int64_t width = std::max(unit_panels(p), several);
   const int64_t num_columns = (panels + width - 1) / width;
   int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
   // Whole tiles, and at least a few units for each thread.

@@ -38,6 +38,8 @@ struct Simd : Simd512 {
 
 #include "kernels/cpu/matmul_tiles.h"
 
+#include "kernels/cpu/matmul_streams.h"
+
 #include "kernels/cpu/matmul_finish.h"
 
 }  // namespace
@@ -52,6 +54,12 @@ const MatmulKernels& matmul_kernels_avx512_bf16() {
                   int_tile<IntKind::kI8, 4>, int_tile<IntKind::kI8, 5>, int_tile<IntKind::kI8, 6>},
       .tile_i4 = {int_tile<IntKind::kI4, 1>, int_tile<IntKind::kI4, 2>, int_tile<IntKind::kI4, 3>,
                   int_tile<IntKind::kI4, 4>, int_tile<IntKind::kI4, 5>, int_tile<IntKind::kI4, 6>},
+      .streams_bf16 = {float_streams<DotBf16, 1>, float_streams<DotBf16, 2>, float_streams<DotBf16, 3>,
+                       float_streams<DotBf16, 4>, float_streams<DotBf16, 5>, float_streams<DotBf16, 6>},
+      .streams_i8 = {int_streams<IntKind::kI8, 1>, int_streams<IntKind::kI8, 2>, int_streams<IntKind::kI8, 3>,
+                     int_streams<IntKind::kI8, 4>, int_streams<IntKind::kI8, 5>, int_streams<IntKind::kI8, 6>},
+      .streams_i4 = {int_streams<IntKind::kI4, 1>, int_streams<IntKind::kI4, 2>, int_streams<IntKind::kI4, 3>,
+                     int_streams<IntKind::kI4, 4>, int_streams<IntKind::kI4, 5>, int_streams<IntKind::kI4, 6>},
       .finish = finish,
       .store_bf16 = store_bf16,
       .quantize_row = quantize_row,

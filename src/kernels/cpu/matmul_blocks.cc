@@ -22,7 +22,7 @@ constexpr int64_t kBlockSteps = 32;
 constexpr int64_t kBlockGroups = 8;  // of 128 columns: as many
 // Integer products of up to so many rows are faster in vector registers, which need no unpacked weights. Both give the
 // same sums, to the bit.
-constexpr int64_t kVectorRows = 16;
+constexpr int64_t kVectorRows = 6;
 // How far ahead of the products a lone tile fetches weights: what memory delivers in its latency.
 constexpr int64_t kAheadBytes = 2 * kStepPanelBytes;
 
@@ -145,16 +145,16 @@ int64_t steps_of(const Packed& weight) {
   return (row_bytes(weight) + kStepRowBytes - 1) / kStepRowBytes;
 }
 
-// x may be read where it lies when it is one tile of whole steps; or a few, if the last one's rows are all there and a
-// tile's rows do not meet in a few sets of the first-level cache.
+// Bfloat16 rows of x may be read where they lie when they are one tile of whole steps; or a few, if the last one's rows
+// are all there and a tile's rows do not meet in a few sets of the first-level cache.
 bool in_place(const Product& p) {
   constexpr int64_t kMostRows = 64;
   constexpr int64_t kSetsBytes = 4096;
-  if (row_bytes(p.weight) % kStepRowBytes != 0) return false;
+  if (p.weight.format != WeightFormat::kBF16 || row_bytes(p.weight) % kStepRowBytes != 0) return false;
   if (p.rows <= kBlockTileRows) return true;
   const int64_t stride = p.x.values.stride * static_cast<int64_t>(dtype_bytes(p.x.values.dtype));
-  return p.weight.format == WeightFormat::kBF16 && p.rows <= kMostRows && stride % kStepRowBytes == 0 &&
-         stride % (kSetsBytes / 8) != 0 && round_up(p.rows, kBlockTileRows) <= p.x.values.rows;
+  return p.rows <= kMostRows && stride % kStepRowBytes == 0 && stride % (kSetsBytes / 8) != 0 &&
+         round_up(p.rows, kBlockTileRows) <= p.x.values.rows;
 }
 
 }  // namespace

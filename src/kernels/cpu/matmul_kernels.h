@@ -14,12 +14,19 @@ namespace glimpse::cpu {
 constexpr int kTileRows = 6;    // 6 x 4 accumulators of 16 lanes: what 32 registers hold beside 4 weights and 1 value
 constexpr int kPanelRows = 64;  // weight rows of a panel, columns of a tile of y
 
+// Panels that a tile of a few rows of x takes at once: one stream of bytes does not fill the memory's pipe, and 32
+// registers hold so many sums.
+constexpr int stream_panels(int64_t rows) {
+  return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+}
+
 struct TileArgs {
   const std::byte* a = nullptr;  // rows of x, a_stride bytes apart
   int64_t a_stride = 0;
   const std::byte* b = nullptr;  // the panel, from the same column on
   int64_t cols = 0;              // of x; a multiple of what one 32-bit word of a packed panel holds (int4: of 8)
-  float* c = nullptr;            // [tile rows, 64] sums, without row scales and bias
+  int64_t b_stride = 0;          // streams: bytes from panel to panel
+  float* c = nullptr;            // [tile rows, 64] sums, without row scales and bias; streams: [panels, rows, 64]
   bool accumulate = false;       // adds to c, otherwise overwrites it
   // Int8 rows of x only.
   const float* a_scales = nullptr;  // [tile rows, groups], a_groups apart
@@ -51,6 +58,11 @@ struct MatmulKernels {
   TileFunction tile_bf16[kTileRows];
   TileFunction tile_i8[kTileRows];
   TileFunction tile_i4[kTileRows];  // nibbles unpacked on the way
+
+  // The same sums of stream_panels() panels, for products that wait for memory. Null where registers lack.
+  TileFunction streams_bf16[kTileRows] = {};
+  TileFunction streams_i8[kTileRows] = {};
+  TileFunction streams_i4[kTileRows] = {};
 
   // dst[r, 0..64) = finish(sums[r] * scale + bias); kSiluMul: dst[r, 0..32) = silu(first half) * second half.
   void (*finish)(const FinishArgs& args);
