@@ -179,13 +179,10 @@ __device__ __forceinline__ uint32_t f8x2_to_f16x2(uint32_t pair) {
   return out;
 }
 
-// Magnitudes that a half has not become +-65,280.
+// Magnitudes that a half has not become +-65,504.
 __device__ __forceinline__ uint32_t bf16x2_to_f16x2(uint32_t pair) {
-  constexpr uint32_t kLimit = 0x477f477fu;
-  asm("min.bf16x2 %0, %0, %1;" : "+r"(pair) : "r"(kLimit));
-  asm("max.bf16x2 %0, %0, %1;" : "+r"(pair) : "r"(kLimit | 0x80008000u));
   uint32_t out;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;"
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;"
       : "=r"(out)
       : "f"(__uint_as_float(pair & 0xffff0000u)), "f"(__uint_as_float(pair << 16)));
   return out;

@@ -202,6 +202,19 @@ struct Consumer {
   int warp;
   int lane;
 
+  // What the epilogue does to a row of W, loaded long before: these words are in no cache.
+  struct Row {
+    float scale = 1;
+    float bias = 0;
+  };
+
+  __device__ __forceinline__ Row load_row(int row) const {
+    Row result;
+    if constexpr (kFormat == MatmulFormat::kF8) result.scale = p.scales[row];
+    if (p.bias != nullptr) result.bias = p.bias[row];
+    return result;
+  }
+
   __device__ void run() const {
     const int group = lane / 4;
     uint32_t x_row[kCols];
@@ -219,12 +232,19 @@ struct Consumer {
     const uint32_t x_at = (kGateUp ? 2 : 1) * p.pass_units * kRowPitch;
     int stage = 0;
     uint32_t parity = 0;
+    int count = -1;  // not known yet
     for (int pass = 0; pass < p.passes; ++pass) {
       const Range range = passes[pass];
+      Row rows[kGateUp ? 2 : 1];
+      if (slot() < range.count) {
+        rows[0] = load_row(range.first + slot());
+        if constexpr (kGateUp) rows[1] = load_row(range.first + slot() + p.units);
+      }
       const int tiles = kGateUp ? (range.count + 7) / 8 : (range.count + 15) / 16;
       float acc[kTiles][kCols][4] = {};
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         ptx::barrier_wait(full + 8 * stage, parity);
+        if (count < 0) count = load_count();  // x is here, so the kernels before are done; used much later
         if (chunk < p.chunks - 1 || warp < last_spans) {
           const uint32_t w = ring + stage * p.stage_bytes;
           if constexpr (kFormat == MatmulFormat::kF8) {
@@ -240,11 +260,19 @@ struct Consumer {
           parity ^= 1;
         }
       }
-      add_up(acc, range);
+      add_up(acc, range, rows, count);
     }
   }
 
-  __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range) const {
+  __device__ __forceinline__ int thread() const { return warp * 32 + lane; }
+  __device__ __forceinline__ int slot() const { return thread() % 64; }  // the unit of a pass that this thread finishes
+
+  __device__ __forceinline__ int load_count() const {
+    return p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
+  }
+
+  __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range, const Row (&rows)[kGateUp ? 2 : 1],
+                         int count) const {
     const int columns = sums_pitch(p.pass_units * (kGateUp ? 2 : 1));
     float* mine = sums + warp * p.rows * columns;
 #pragma unroll
@@ -260,11 +288,10 @@ struct Consumer {
       }
     }
     ptx::named_barrier(1, kWarps * 32);
-    const int count = p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
-    const int thread = warp * 32 + lane;
-    const int unit = thread % 64;
-    if (unit < range.count) {
-      for (int r = thread / 64; r < count; r += kWarps * 32 / 64) finish(range.first + unit, unit, r, columns);
+    if (slot() < range.count) {
+      for (int r = thread() / 64; r < count; r += kWarps * 32 / 64) {
+        finish(range.first + slot(), slot(), r, columns, rows);
+      }
     }
     ptx::named_barrier(1, kWarps * 32);
   }
@@ -276,20 +303,15 @@ struct Consumer {
     return sum;
   }
 
-  __device__ float scaled(float sum, int row) const {
-    if constexpr (kFormat == MatmulFormat::kF8) sum *= p.scales[row];
-    return p.bias == nullptr ? sum : sum + p.bias[row];
-  }
-
-  __device__ void finish(int unit, int slot, int r, int columns) const {
+  __device__ void finish(int unit, int slot, int r, int columns, const Row (&rows)[kGateUp ? 2 : 1]) const {
     float value;
     if constexpr (kGateUp) {
       const int row = slot / 8 * 16 + slot % 8;
-      const float gate = scaled(total(row, r, columns), unit);
-      const float up = scaled(total(row + 8, r, columns), unit + p.units);
+      const float gate = total(row, r, columns) * rows[0].scale + rows[0].bias;
+      const float up = total(row + 8, r, columns) * rows[1].scale + rows[1].bias;
       value = gate / (1.0f + __expf(-gate)) * up;
     } else {
-      value = scaled(total(slot, r, columns), unit);
+      value = total(slot, r, columns) * rows[0].scale + rows[0].bias;
     }
     const int64_t at = r * p.y_stride + unit;
     if (p.y_f32) {

@@ -48,8 +48,9 @@ __device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], in
   }
 }
 
-// The same for fp8: e4m3 values are halves without rounding; x, which is bf16, is one but for magnitudes above 65,280,
-// which are cut there, and below 2^-24.
+// The same for fp8: e4m3 values are halves without rounding; x, which is bf16, is one but for magnitudes above 65,504,
+// which are cut there, and below 2^-24. A tile's words are loaded while the tile before is multiplied: what a warp does
+// here is a chain of latencies.
 template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
                                             const LaneRows& row, const uint32_t (&x_row)[kCols], int warp, int lane) {
@@ -66,11 +67,19 @@ __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int 
       b[c][half * 4 + 3] = ptx::bf16x2_to_f16x2(v.w);
     }
   }
+  uint4 next[2];
+#pragma unroll
+  for (int h = 0; h < 2; ++h) next[h] = ptx::load_shared_16(w + row.at(0, h) + at);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     if (kTiles > 2 && m >= tiles) break;
-    const uint4 a = ptx::load_shared_16(w + row.at(m, 0) + at);
-    const uint4 a8 = ptx::load_shared_16(w + row.at(m, 1) + at);
+    const uint4 a = next[0];
+    const uint4 a8 = next[1];
+    if (m + 1 < kTiles) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) next[h] = ptx::load_shared_16(w + row.at(m + 1, h) + at);
+    }
+    float odd[kCols][4] = {};  // two sums: each product waits for every other one only
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const uint32_t word = j == 0 ? a.x : j == 1 ? a.y : j == 2 ? a.z : a.w;
@@ -80,7 +89,14 @@ __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int 
       const uint32_t high = ptx::f8x2_to_f16x2(word >> 16);
       const uint32_t high8 = ptx::f8x2_to_f16x2(word8 >> 16);
 #pragma unroll
-      for (int c = 0; c < kCols; ++c) ptx::mma_f16(acc[m][c], low, low8, high, high8, b[c][2 * j], b[c][2 * j + 1]);
+      for (int c = 0; c < kCols; ++c) {
+        ptx::mma_f16(j % 2 == 0 ? acc[m][c] : odd[c], low, low8, high, high8, b[c][2 * j], b[c][2 * j + 1]);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) acc[m][c][i] += odd[c][i];
     }
   }
 }
