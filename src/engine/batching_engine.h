@@ -36,6 +36,7 @@ class BatchingEngine final : public Engine {
   Result<DType> prepare_vision() override { return runner_.prepare_vision(); }
   bool cuts_pictures() const override { return runner_.info().cuts_pictures; }
   Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
+  DeviceUsage device_usage() const override { return runner_.device_usage(); }
   ImageRef find_image(const ImageKey& key) override;
   Result<ImageRef> add_image(const ImageKey& key, const GridThw& grid, PixelValues pixels, Priority priority,
                              std::function<void()> on_encoded) override;

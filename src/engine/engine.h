@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "engine/device_usage.h"
 #include "engine/request.h"
 #include "tensor/buffer.h"
 
@@ -84,6 +85,8 @@ class Engine {
   virtual void cancel(uint64_t request) = 0;
 
   virtual EngineStats stats() const = 0;
+  // Asks the driver, which may take its time: not for the I/O thread. From any thread.
+  virtual DeviceUsage device_usage() const { return {}; }
   // Takes no new work; returns when all requests have ended, or cancels what is left at `deadline_ns`.
   virtual void stop(int64_t deadline_ns) = 0;
 };

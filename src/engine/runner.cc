@@ -128,6 +128,14 @@ Status Runner::load_text(Backend& backend) {
   return backend.captures_graphs() ? warm_up() : Status();
 }
 
+DeviceUsage Runner::device_usage() const {
+  const Backend::DeviceMemory memory = backend_->device_memory();
+  if (memory.total == 0) return {};
+  return {.memory_used = static_cast<int64_t>(memory.total - memory.free),
+          .memory_total = static_cast<int64_t>(memory.total),
+          .load = backend_->device_load()};
+}
+
 Result<int64_t> Runner::plan_kv_tokens(int64_t bytes_per_token) {
   const int64_t wanted = options_.num_kv_tokens == 0 ? options_.max_model_len : options_.num_kv_tokens;
   const Backend::DeviceMemory memory = backend_->device_memory();

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "engine/batch.h"
+#include "engine/device_usage.h"
 #include "kernels/backend.h"
 #include "model/loader.h"
 #include "model/step_inputs.h"
@@ -63,6 +64,7 @@ class Runner {
   bool cuts_pictures() const { return backend_->ops().cut_picture != nullptr; }
   // Memory of the host that pixels reach the device from fastest.
   Result<Buffer> allocate_pixels(size_t bytes) { return backend_->allocate(bytes, MemoryKind::kPinnedHost); }
+  DeviceUsage device_usage() const;
   // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.
   // Rows beyond the capacity do not exist: kTooLarge.
   Status encode_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row);

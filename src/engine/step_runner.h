@@ -4,13 +4,14 @@
 // it. With a pipeline depth of 1 a step may be submitted before the previous one is collected: its decoding sequences
 // then continue from an id that only the device knows (BatchEntry::token_ids holds -1 - slot).
 //
-// One thread calls it, except for prepare_vision.
+// One thread calls it, except for what says otherwise.
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "engine/batch.h"
+#include "engine/device_usage.h"
 #include "model/mrope.h"
 #include "sampling/params.h"
 #include "sampling/sampler.h"
@@ -79,6 +80,8 @@ class StepRunner {
   virtual Result<DType> prepare_vision() = 0;
   // Memory of the host that pixels reach the device from fastest, 64-byte aligned. From any thread.
   virtual Result<Buffer> allocate_pixels(size_t bytes) = 0;
+  // From any thread.
+  virtual DeviceUsage device_usage() const { return {}; }
   // As Runner's. Steps submitted after the picture is done read its rows; `pixels` last until then or abandon_image.
   virtual Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) = 0;
   // With vision_apart the slice may still run when it returns: then flops are 0, and the next call asks for its end.

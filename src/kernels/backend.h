@@ -185,12 +185,14 @@ class Backend {
   // Whether the host may read and write device memory, and ops may read the host's.
   virtual bool shares_host_memory() const { return true; }
   virtual bool captures_graphs() const { return false; }
-  // Bytes of device memory: free now, and in all. 0 where that is the host's.
+  // Bytes of device memory: free now, and in all. 0 where that is the host's. From any thread.
   struct DeviceMemory {
     size_t free = 0;
     size_t total = 0;
   };
   virtual DeviceMemory device_memory() const { return {}; }
+  // The share of the last moments in which the device worked, for whomever; negative: not known. From any thread.
+  virtual double device_load() const { return -1; }
 
   // Zeroed memory, 64-byte aligned or better. Errors: kResource with the number of bytes.
   virtual Result<Buffer> allocate(size_t bytes, MemoryKind kind) = 0;

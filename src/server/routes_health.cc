@@ -11,6 +11,27 @@ HttpResponse json_response(const json::value& value, int status = 200) {
   return {.status = status, .body = to_text(value)};
 }
 
+json::object load_of(const Service& service, const DeviceUsage& device) {
+  const EngineStats e = service.engine.stats();
+  json::object load{{"server_load", service.generations.num_active()},
+                    {"running", e.num_running},
+                    {"waiting", e.num_waiting},
+                    {"drafts", e.num_drafts},
+                    {"blocks", e.num_blocks},
+                    {"blocks_used", e.num_blocks_used},
+                    {"blocks_cached", e.num_blocks_cached},
+                    {"image_rows", e.image_rows},
+                    {"image_rows_used", e.image_rows_used},
+                    {"connections", service.http.num_connections()},
+                    {"first_token_anomaly", service.metrics.first_token_anomaly()}};
+  if (device.memory_total == 0) return load;  // the host, or nothing read yet
+  json::object& gpu = load["gpu"].emplace_object();
+  gpu["memory_used_bytes"] = device.memory_used;
+  gpu["memory_total_bytes"] = device.memory_total;
+  if (device.load >= 0) gpu["load_percent"] = device.load * 100;
+  return load;
+}
+
 }  // namespace
 
 void add_health_routes(Service& service) {
@@ -34,20 +55,10 @@ void add_health_routes(Service& service) {
   }
   get("/version", true,
       [&service](Exchange&) { return json_response(json::object{{"version", service.options.version}}); });
-  get("/load", false, [&service](Exchange&) {
-    const EngineStats e = service.engine.stats();
-    return json_response(json::object{{"server_load", service.generations.num_active()},
-                                      {"running", e.num_running},
-                                      {"waiting", e.num_waiting},
-                                      {"drafts", e.num_drafts},
-                                      {"blocks", e.num_blocks},
-                                      {"blocks_used", e.num_blocks_used},
-                                      {"blocks_cached", e.num_blocks_cached},
-                                      {"image_rows", e.image_rows},
-                                      {"image_rows_used", e.image_rows_used},
-                                      {"connections", service.http.num_connections()},
-                                      {"first_token_anomaly", service.metrics.first_token_anomaly()}});
-  });
+  const auto load = [&service](Exchange&) -> Task<std::optional<HttpResponse>> {
+    co_return json_response(load_of(service, co_await service.device.read()));
+  };
+  router.add({.method = "GET", .pattern = "/load", .handler = load});
   get("/metrics", false, [&service](Exchange&) {
     service.drain_steps();
     HttpResponse response{.content_type = "text/plain; version=0.0.4; charset=utf-8"};

@@ -66,6 +66,7 @@ Server::~Server() {
     service.io.run_for(std::chrono::milliseconds(20));
   }
   impl_->service.text_pool.stop();
+  impl_->service.device.stop();
   impl_->service.preparation.stop();
   impl_->service.fetch.stop();
   // Who waited for work that was dropped unwinds on the I/O context, while what it refers to is still there.

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 
+#include "server/device_watch.h"
 #include "server/file_store.h"
 #include "server/generation.h"
 #include "server/http_server.h"
@@ -35,6 +36,7 @@ struct Service {
   Traces traces;
   FileStore files;
   WorkPool text_pool;  // parsing and tokenising
+  DeviceWatch device;
   Preparation preparation;
   MediaFetch fetch;
   PictureSources pictures;

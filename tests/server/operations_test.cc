@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <set>
 
 #include "tests/server/rig.h"
@@ -155,6 +156,39 @@ TEST(Operations, TheStepsOfATraceAreItsOwn) {
   const json::value shown = trace.json();
   for (const json::value& event : shown.at("traceEvents").as_array()) steps += event.at("name") == "step" ? 1 : 0;
   EXPECT_GE(steps, 4);
+}
+
+json::value gpu_of(const Rig& rig) {
+  const json::value load = request(rig.port(), "GET", "/load").json();
+  return load.as_object().contains("gpu") ? load.at("gpu") : json::value();
+}
+
+TEST(Operations, LoadShowsADeviceWhereThereIsOne) {
+  EXPECT_EQ(gpu_of(Rig()), json::value());
+  RigOptions options;
+  options.engine.device = [] { return DeviceUsage{.memory_used = 3, .memory_total = 80}; };
+  EXPECT_EQ(gpu_of(Rig(options)), (json::value{{"memory_used_bytes", 3}, {"memory_total_bytes", 80}}));
+  options.engine.device = [] { return DeviceUsage{.memory_used = 3, .memory_total = 80, .load = 0.25}; };
+  EXPECT_EQ(gpu_of(Rig(options)).at("load_percent").to_number<double>(), 25.0);
+}
+
+TEST(Operations, ADriverThatDoesNotAnswerHoldsUpNobodyElse) {
+  std::promise<void> asked;
+  std::promise<void> answer;
+  RigOptions options;
+  options.engine.device = [&asked, answered = answer.get_future().share()] {
+    asked.set_value();  // throws if asked twice
+    answered.wait();
+    return DeviceUsage{.memory_used = 3, .memory_total = 80};
+  };
+  const Rig rig(options);
+  auto first = std::async(std::launch::async, [&] { return gpu_of(rig); });
+  asked.get_future().wait();
+  EXPECT_EQ(request(rig.port(), "GET", "/healthz").status, 200);
+  EXPECT_EQ(gpu_of(rig), json::value());
+  answer.set_value();
+  EXPECT_EQ(first.get().at("memory_used_bytes"), 3);
+  EXPECT_EQ(gpu_of(rig).at("memory_used_bytes"), 3);
 }
 
 TEST(Operations, LoadAndTokenRoutes) {

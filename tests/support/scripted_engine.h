@@ -34,10 +34,11 @@ struct ScriptedEngineOptions {
   int32_t spatial_merge_size = 2;
   int32_t max_running = 64;
   int32_t max_waiting = 4096;
-  double vision_ms = 1;       // of the tower, for each picture
-  int64_t image_rows = 8192;  // what the vision cache holds, in tokens
-  int32_t block_size = 16;    // cached prefixes are whole blocks
-  Status vision;              // what prepare_vision says
+  double vision_ms = 1;                 // of the tower, for each picture
+  int64_t image_rows = 8192;            // what the vision cache holds, in tokens
+  int32_t block_size = 16;              // cached prefixes are whole blocks
+  Status vision;                        // what prepare_vision says
+  std::function<DeviceUsage()> device;  // what device_usage says; empty: no device
 };
 
 class ScriptedEngine final : public Engine {
@@ -57,6 +58,7 @@ class ScriptedEngine final : public Engine {
   Result<uint64_t> submit(EngineRequest request) override;
   void cancel(uint64_t request) override;
   EngineStats stats() const override;
+  DeviceUsage device_usage() const override { return options_.device ? options_.device() : DeviceUsage(); }
   void stop(int64_t deadline_ns) override;
 
   // Requests that ended as kCancelled, and the steps that still ran between the cancel and the end.

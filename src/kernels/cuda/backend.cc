@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "kernels/cuda/error.h"
 #include "kernels/cuda/kv_cache.h"
+#include "kernels/cuda/nvml.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/packed.h"
 #include "kernels/cuda/products.h"
@@ -75,10 +76,12 @@ class CudaBackend final : public Backend {
   bool shares_host_memory() const override { return false; }
   bool captures_graphs() const override { return true; }
   DeviceMemory device_memory() const override {
+    use_device();
     DeviceMemory memory;
     CUDA_CHECK(cudaMemGetInfo(&memory.free, &memory.total));
     return memory;
   }
+  double device_load() const override { return nvml_load(device_); }
 
   Result<Buffer> allocate(size_t bytes, MemoryKind kind) override {
     use_device();

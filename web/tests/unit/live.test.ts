@@ -45,4 +45,7 @@ test('a snapshot takes /load first, /metrics else, and leaves out what is nowher
   expect(second).toMatchObject({ running: 4, cpuShare: 0.5 });
   expect(ttftBetween(second, first)!.p50).toBeCloseTo(15, 6);
   expect(ttftBetween(first, first)).toBeNull();
+  const gpu = { memory_used_bytes: 3, memory_total_bytes: 80, load_percent: 25 };
+  expect(snapshot({ gpu }, TEXT, null, 1000)).toMatchObject({ gpuShare: 0.25, gpuBytes: 3, gpuTotalBytes: 80 });
+  expect(snapshot({ gpu: { ...gpu, load_percent: undefined } }, TEXT, null, 1000)).toMatchObject({ gpuShare: null });
 });
