@@ -98,6 +98,7 @@ Status Runner::load_text(Backend& backend) {
     load.progress = [&](int64_t weights) { options_.progress({"text weights", done += weights, total}); };
   }
   ASSIGN_OR_RETURN(TextWeights weights, load_text_weights(backend, text, source_, load));
+  source_->drop_all();
   finish_cache(cache.get());
 
   // Image embeddings are addressed by row; pages of the pool come into being when they are written.
@@ -217,6 +218,7 @@ Status Runner::load_vision() {
     load.progress = [&](int64_t weights) { options_.progress({"vision weights", done += weights, total}); };
   }
   ASSIGN_OR_RETURN(VisionWeights weights, load_vision_weights(*backend_, config_.vision, source_, load));
+  source_->drop_all();
   finish_cache(cache.get());
   ASSIGN_OR_RETURN(tower_, VisionTower::create(*backend_, config_.vision, std::move(weights)));
   return {};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/json.h"
@@ -150,6 +152,14 @@ void Checkpoint::drop(size_t index, int64_t first, int64_t count) const {
   const size_t size = dtype_bytes(tensors()[index].dtype);
   files_.drop(stored_[index].file,
               stored_[index].bytes.subspan(static_cast<size_t>(first) * size, static_cast<size_t>(count) * size));
+}
+
+void Checkpoint::drop_all() const {
+  std::set<std::string_view> files;
+  for (const Stored& stored : stored_) {
+    if (!files.insert(stored.file).second) continue;
+    if (const auto whole = files_.bytes(stored.file)) files_.drop(stored.file, *whole);
+  }
 }
 
 }  // namespace glimpse

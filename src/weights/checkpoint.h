@@ -27,6 +27,7 @@ class Checkpoint final : public WeightSource {
 
   const FileSet& files() const { return files_; }
   std::string label() const override { return files_.label(); }
+  void drop_all() const override;
 
  private:
   struct Stored {

@@ -56,6 +56,7 @@ class QuantizedSource final : public WeightSource {
   std::optional<StoredFormat> stored_format(size_t index) const override;
   Status read_int4(size_t index, int64_t first, int64_t count, const Int4Rows& out) const override;
   Status read_f8(size_t index, int64_t first, int64_t count, const F8Rows& out) const override;
+  void drop_all() const override { stored_->drop_all(); }
 
  private:
   struct Entry {

@@ -106,6 +106,10 @@ class WeightSource {
   virtual Status read_int4(size_t index, int64_t first, int64_t count, const Int4Rows& out) const;
   virtual Status read_f8(size_t index, int64_t first, int64_t count, const F8Rows& out) const;
 
+  // WeightTensor::drop() of everything, also of what is left when tensors were dropped in parts: the kernel maps pages
+  // around those that are read.
+  virtual void drop_all() const {}
+
  protected:
   // Takes the list and sorts nothing: it must be sorted by name, without duplicates.
   explicit WeightSource(std::vector<TensorInfo> tensors) : tensors_(std::move(tensors)) {}

@@ -203,6 +203,10 @@ TEST(Checkpoint, DropReleasesPages) {
   EXPECT_LT(resident_file_kib() - before, 1024);
   ASSERT_TRUE(tensor->read_rows(7, 1, row));  // comes back from the file
   EXPECT_EQ(row[5].bits, 0x7878);
+  for (int64_t r = 0; r < kRows; ++r) ASSERT_TRUE(tensor->read_rows(r, 1, row));
+  EXPECT_GT(resident_file_kib() - before, 12 << 10);
+  checkpoint->drop_all();
+  EXPECT_LT(resident_file_kib() - before, 256);
 }
 
 TEST(FileSet, RefusesPathsAsNames) {
