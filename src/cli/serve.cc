@@ -28,11 +28,15 @@ int64_t available_memory() {
   return static_cast<int64_t>(info.freeram + info.bufferram) * info.mem_unit;
 }
 
-// KV tokens for all sequences: as many as can be used, within a third of the memory that is free.
+// KV tokens for all sequences: as many as can be used, within a third of the memory that is free. But where eight whole
+// contexts fit in a small pool, no more than that: a small model's server does not grow with what it has seen.
 int64_t plan_kv_tokens(const ServeOptions& options, const TextConfig& text, int32_t max_model_len, bool float32) {
   const int64_t token_bytes = text.num_hidden_layers * text.kv_size() * 2 * (float32 ? 4 : 2);
   const int64_t budget = options.kv_cache_memory_bytes > 0 ? options.kv_cache_memory_bytes : available_memory() / 3;
-  const int64_t wanted = int64_t{options.max_num_seqs} * max_model_len;
+  int64_t wanted = int64_t{options.max_num_seqs} * max_model_len;
+  constexpr int64_t kWhole = 64;  // tokens: whole blocks of any back end
+  const int64_t real = static_cast<int64_t>(kSmallPoolBytes) / token_bytes / kWhole * kWhole;
+  if (options.kv_cache_memory_bytes == 0 && real >= 8 * int64_t{max_model_len}) wanted = std::min(wanted, real);
   return std::clamp(budget / token_bytes, int64_t{max_model_len}, std::max(wanted, int64_t{max_model_len}));
 }
 
@@ -96,7 +100,8 @@ class ServeCommand {
 
     options_.model.max_num_seqs = options_.max_num_seqs;
     ASSIGN_OR_RETURN(auto backend, make_backend(options_.model));
-    if (!backend->shares_host_memory() && options_.kv_cache_memory_bytes == 0) {
+    const bool on_host = backend->shares_host_memory();
+    if (!on_host && options_.kv_cache_memory_bytes == 0) {
       if (options_.model.gpu_memory_utilization == 0) options_.model.gpu_memory_utilization = 0.9;  // as vLLM
     } else {
       options_.model.num_kv_tokens =
@@ -119,7 +124,8 @@ class ServeCommand {
     StepRing steps;
     BatchingEngineOptions engine_options;
     engine_options.model_key = source.label + "|" + source.cache_key;
-    engine_options.loop.vision.max_host_bytes = static_cast<int64_t>(options_.mm_processor_cache_gb * kGiB);
+    const double host_gib = options_.mm_processor_cache_gb.value_or(on_host ? 0 : 0.5);
+    engine_options.loop.vision.max_host_bytes = static_cast<int64_t>(host_gib * kGiB);
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
     BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
     return serve(io, http, startup, thread, model, engine, steps);

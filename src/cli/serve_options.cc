@@ -196,9 +196,9 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures of a request: '{\"image\":10}' or image=10")
       ->group(group);
   app.add_option("--mm-processor-cache-gb", o.mm_processor_cache_gb,
-                 "GiB of host memory for picture embeddings that the device has no room for")
+                 "GiB of host memory for picture embeddings that the device has no room for (default: 0.5 beside a "
+                 "GPU; on the CPU none, where a longer --max-model-len makes more room)")
       ->check(CLI::Range(0.0, 4096.0))
-      ->capture_default_str()
       ->group(group);
   app.add_option("--mm-processor-kwargs", o.mm_processor_kwargs, "'{\"max_pixels\":5000000}', also min_pixels")
       ->group(group);

@@ -3,6 +3,7 @@
 // The options of `glimpse serve`: vLLM's names where vLLM has one.
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ struct ServeOptions {
   std::string config_file;                       // its flags have become arguments (config_file.h)
   std::vector<std::string> limit_mm_per_prompt;  // '{"image":10}' or image=10
   std::string mm_processor_kwargs;
-  double mm_processor_cache_gb = 0.5;  // picture embeddings in host memory, beside those on the device
+  std::optional<double> mm_processor_cache_gb;  // picture embeddings in host memory, beside those on the device
   std::string chat_template;
   std::string content_format = "auto";
   std::string default_template_kwargs;

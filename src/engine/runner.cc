@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 
 #include "base/check.h"
@@ -106,6 +107,9 @@ Status Runner::load_text(Backend& backend) {
   const int64_t image_rows = options_.num_image_rows == 0 ? options_.max_model_len : options_.num_image_rows;
   const auto image_bytes = static_cast<size_t>(image_rows * text.hidden_size) * dtype_bytes(residual);
   ASSIGN_OR_RETURN(image_memory_, backend.allocate(image_bytes, MemoryKind::kDevice));
+  if (options_.num_image_rows != 0 && backend.shares_host_memory() && image_bytes <= kSmallPoolBytes) {
+    std::memset(image_memory_.data(), 0, image_bytes);
+  }
   images_ = {image_memory_.data(), residual, image_rows, text.hidden_size, text.hidden_size};
   ASSIGN_OR_RETURN(last_ids_,
                    backend.allocate(static_cast<size_t>(options_.max_num_seqs) * sizeof(int32_t), MemoryKind::kDevice));

@@ -23,6 +23,10 @@
 
 namespace glimpse {
 
+// On a back end that shares the host's memory a server's pools up to this size are real memory from the start: it does
+// not grow while their parts are met for the first time.
+inline constexpr size_t kSmallPoolBytes = size_t{256} << 20;
+
 class Backend;
 struct OpTable;
 

@@ -10,12 +10,6 @@
 
 namespace glimpse::cpu {
 
-namespace {
-
-constexpr size_t kPopulatedBytes = size_t{256} << 20;
-
-}  // namespace
-
 Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend) {
   CHECK(spec.dtype == DType::kF32 || spec.dtype == DType::kBF16, dtype_name(spec.dtype));
   CHECK(spec.head_dim > 0 && spec.head_dim % 2 == 0 && spec.head_dim <= kMaxHeadDim, spec.head_dim);
@@ -28,7 +22,7 @@ Result<std::unique_ptr<KvCache>> make_kv(const KvSpec& spec, Backend& backend) {
   ASSIGN_OR_RETURN(kv->buffer, backend.allocate(bytes, MemoryKind::kDevice));
   // A small pool becomes real memory at once: then a server's memory does not grow while its blocks are met for the
   // first time. A large one does as it is used. Where the kernel does not know this, nothing is lost.
-  if (bytes <= kPopulatedBytes) madvise(kv->buffer.data(), bytes, MADV_POPULATE_WRITE);
+  if (bytes <= kSmallPoolBytes) madvise(kv->buffer.data(), bytes, MADV_POPULATE_WRITE);
   return std::unique_ptr<KvCache>(std::move(kv));
 }
 
