@@ -258,8 +258,8 @@ void Products::run(const CudaLinear& weight, const Activation& x, int64_t m, con
   CUDA_CHECK(matmul_generic(packed, operands, stream.handle()));
 }
 
-// A class of many rows that was not tuned does with what the nearest one does, if the start has tuned some: tuning takes
-// a tenth of a second, somebody waits for this product, and there the choice hardly depends on the count.
+// A class of many rows that was not tuned does with what the nearest one does, if the start has tuned some: tuning
+// takes a tenth of a second, somebody waits for this product, and there the choice hardly depends on the count.
 std::map<Products::Key, Products::Choice>::iterator Products::neighbour(const Key& key) {
   constexpr int64_t kManyRows = 1024;
   if (key.m_bucket <= kManyRows) return choices_.end();
