@@ -278,6 +278,10 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
       {kI4, 48, 128},
       {kI4, 2 * 96, 384, true},
       {kI4, 6144, 1024, false, true, true},
+      {kI4, 2 * 13696, 4096 + 384, true, true, true},  // two passes of more than 8 rows, odd last chunk
+      {kI4, 2 * 13697, 2176, true},                    // gate and up of different parity
+      {kI4, 36000, 3200, false, true},                 // several passes of few rows
+      {kI4, 8192, 5248, false, false, true},           // the smallest rings
   };
   if (quick) {
     cases = {{kBF16, 300, 1056, false, true},
@@ -292,7 +296,7 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
     for (const Kernel kernel : {Kernel::kGeneric, Kernel::kSkinny, Kernel::kWide}) {
       double worst = 0;
       int worst_rows = 0;
-      for (const int rows : {1, 2, 3, 7, 8, 9, 15, 16, 17, 64, 65, 128, 130, 512}) {
+      for (const int rows : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 64, 65, 128, 130, 512}) {
         if (rows > (kernel == Kernel::kGeneric ? 3 : kernel == Kernel::kSkinny ? 16 : 512)) continue;
         if (quick && rows > 130) continue;
         const X x = make_x(rows, c.k, 100 + rows);

@@ -132,8 +132,12 @@ class ConfigReader {
 }  // namespace
 
 std::string ConfiguredArguments::where(const std::string& message) const {
-  const auto origin = std::find_if(origins.begin(), origins.end(),
-                                   [&](const Origin& candidate) { return message.starts_with(candidate.flag + ":"); });
+  constexpr std::string_view kUnread = "Could not convert: ";  // "--flag = text" follows; else "--flag: …"
+  std::string_view text = message;
+  if (text.starts_with(kUnread)) text.remove_prefix(kUnread.size());
+  const auto origin = std::find_if(origins.begin(), origins.end(), [&](const Origin& candidate) {
+    return text.starts_with(candidate.flag + ":") || text.starts_with(candidate.flag + " =");
+  });
   return origin == origins.end() ? "" : origin->where;
 }
 

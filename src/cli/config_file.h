@@ -19,7 +19,7 @@ struct ConfiguredArguments {
   std::vector<std::string> arguments;
   std::vector<Origin> origins;
 
-  // file:line of the flag that CLI11's message begins with; empty if it is none of the file's.
+  // file:line of the flag that CLI11's message is about; empty if it is none of the file's.
   std::string where(const std::string& message) const;
 };
 

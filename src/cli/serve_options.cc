@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <sstream>
@@ -58,7 +59,12 @@ Result<std::vector<std::string>> list_of(const std::string& flag, const std::vec
 
 // CLI11's own prints the largest double.
 const CLI::Validator kNotNegative(
-    [](std::string& text) { return text.starts_with('-') ? text + " is negative" : std::string(); }, "NONNEGATIVE");
+    [](std::string& text) -> std::string {
+      double value = 0;
+      if (!CLI::detail::lexical_cast(text, value) || !std::isfinite(value)) return text + " is not a number";
+      return value < 0 ? text + " is negative" : "";
+    },
+    "NONNEGATIVE");
 
 void add_server_flags(CLI::App& app, ServeOptions& o) {
   const std::string group = "Server";

@@ -235,6 +235,10 @@ Task<Connection::Piece> Connection::read_body() {
 // What came with the head, then what the socket gives, without a copy in between.
 Task<Connection::Piece> Connection::read_counted() {
   Piece piece;
+  if (in_begin_ == in_.size() && filling_) {  // a read that watch() has begun: what it brings comes first
+    expect_more_body();
+    co_await fill();
+  }
   if (in_begin_ < in_.size()) {
     piece.bytes = std::string_view(in_).substr(in_begin_, *body_left_);
     in_begin_ += piece.bytes.size();

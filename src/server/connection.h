@@ -52,7 +52,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Task<Head> read_head();
 
   struct Piece {
-    std::string_view bytes;          // valid until the next call; empty at the end of the body
+    std::string_view bytes;          // valid until the next call or suspension; empty at the end of the body
     std::optional<HttpFault> fault;  // answer it, if possible, and close
   };
   Task<Piece> read_body();

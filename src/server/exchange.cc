@@ -30,7 +30,9 @@ Task<Exchange::Body> Exchange::read_all(uint64_t limit) {
       break;
     }
     if (piece.bytes.empty()) break;
-    if (body.bytes.empty() && request.content_length) {
+    constexpr size_t kBelieved = 64 << 10;
+    if (body.bytes.size() < kBelieved && body.bytes.size() + piece.bytes.size() >= kBelieved &&
+        request.content_length) {
       body.bytes.reserve(std::min<uint64_t>(*request.content_length, uint64_t{4} << 20));
     }
     body.bytes.append(piece.bytes);

@@ -17,7 +17,7 @@ Service::Service(asio::io_context& io_context, const ServerOptions& server_optio
       traces(server_options.trace_count),
       files(server_options.files, the_clock),
       text_pool(1),
-      device(the_engine, the_clock),
+      device(io_context, the_engine, the_clock),
       preparation(api_model.source(), the_engine, the_clock, server_options.preparation_threads),
       fetch(server_options.media),
       pictures(files, preparation, fetch, text_pool, the_clock),

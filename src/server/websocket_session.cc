@@ -136,6 +136,8 @@ ApiStatus WebSocketSession::on_message(const json::object& message, int64_t arri
   if (*type == "cancel") {
     const auto found = running_.find(*id);
     if (found != running_.end()) found->second->cancel();
+    // A picture that has not all come: its client sends no more of it.
+    std::erase_if(incoming_, [&](const auto& incoming) { return incoming->id == *id; });
     return kApiOk;
   }
   if (*type == "chat" || *type == "draft") {

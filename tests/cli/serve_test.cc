@@ -203,6 +203,8 @@ TEST(Config, MistakesNameFileAndLine) {
   expect("config: other.yaml\n", ":1: a configuration file cannot name another");
   expect("port: 0\nmax-waiting: many\n", ":2: --max-waiting: ");
   expect("port: 0\nanswer-cache-bytes: -5\n", ":2: --answer-cache-bytes: -5 is negative");
+  expect("port: abc\n", ":1: ");
+  expect("rate-limit: inf\n", ":1: --rate-limit: inf is not a number");
   expect("api-key: [[a]]\n", ":1: \"api-key\" takes a list of plain values");
   expect("mm-processor-kwargs: &a {x: [*a, *a]}\n", ":1: ");
   const auto missing = run_glimpse({"serve", "--config", folder.file("none.yaml")});

@@ -10,8 +10,9 @@ namespace glimpse::cpu {
 
 namespace {
 
-// A product is cut into units: some panels of W by a block of rows of x, handed to threads as they get free. In a unit,
-// columns go in blocks: a block of a panel (at most kBlockBytes) stays in the L2 cache while all tiles of rows pass it.
+// A product is cut into units: some panels of W by a block of rows of x, each thread taking its own share first. In a
+// unit, columns go in blocks: a block of a panel (at most kBlockBytes) stays in the L2 cache while all tiles of rows
+// pass it.
 constexpr int64_t kRowBlock = 144;  // rows of x in a unit, a multiple of kTileRows
 constexpr int64_t kMinRowBlock = 48;
 constexpr int64_t kBlockBytes = 256 << 10;

@@ -49,7 +49,7 @@ __global__ void f8_rows_any_kernel(F8Params p) {
   }
   most = block_max_once(most, scratch);
   const float unit = most / 448.0f;
-  const float inverse = unit > 0 ? 1.0f / unit : 0.0f;
+  const float inverse = unit >= 0x1p-126f ? 1.0f / unit : 0.0f;  // of smaller ones it may be infinite
   for (int first = 0; first < p.cols; first += static_cast<int>(blockDim.x)) {
     const int c = first + static_cast<int>(threadIdx.x);
     const float value = c < p.cols ? to_f32(x[c]) : 0.0f;

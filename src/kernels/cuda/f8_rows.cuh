@@ -43,7 +43,7 @@ __device__ void store_f8_row(float (&x)[kVectors][8], int cols, int step, float*
   }
   most = block_max_once(most, scratch);
   const float unit = most / 448.0f;
-  const float inverse = unit > 0 ? 1.0f / unit : 0.0f;
+  const float inverse = unit >= 0x1p-126f ? 1.0f / unit : 0.0f;  // of smaller ones it may be infinite
 #pragma unroll
   for (int v = 0; v < kVectors; ++v) {
     const int c = v * step + static_cast<int>(threadIdx.x) * 8;

@@ -408,7 +408,10 @@ __global__ void __launch_bounds__(Teams<kBlocks, kCols>::kThreads, 1) i4_kernel(
 // Fills what depends on shape and card; returns the bytes of shared memory.
 template <int kBlocks, int kCols>
 int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
-  constexpr int kMinBlocks = 3;
+  // Where two teams take chunks in turns, a place of a ring has to stay one team's: a barrier's parity tells only two uses
+  // apart, and the other team's use would lie between two of a team's own.
+  constexpr int kTurns = Teams<kBlocks, kCols>::kByChunk ? Teams<kBlocks, kCols>::kCount : 1;
+  constexpr int kMinBlocks = kTurns == 2 ? 4 : 3;
   constexpr int kXBytes = 36 << 10;
   const int tile_units = gate_up ? 8 : 16;
   const int tiles = ((p.units + grid - 1) / grid + tile_units - 1) / tile_units;  // of the largest CTA
@@ -418,6 +421,7 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
   p.block_bytes = (p.block_tiles * 16 * (i4::kChunkBytes + i4::header_bytes(zeros)) + 127) / 128 * 128;
   const int x_bytes = p.rows * kXPitch;
   p.x_chunks = std::min({p.chunks, kMaxXChunks, std::max(kXBytes / x_bytes, 2)});
+  if (p.x_chunks < p.chunks) p.x_chunks -= p.x_chunks % kTurns;
   const auto sum_bytes = [&p](int shift) {
     return Teams<kBlocks, kCols>::kPartials * p.rows * ((16 << shift) + 4) * 4;
   };
@@ -427,6 +431,7 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
   const int rest = p.x_chunks * x_bytes + sum_bytes(p.sum_shift) + kBeyond;
   const int budget = std::clamp(rest + kMinBlocks * p.block_bytes, kRing, kWhole);
   p.blocks = std::min((budget - rest) / p.block_bytes, kMaxBlocks);
+  p.blocks -= p.blocks % kTurns;
   return rest + p.blocks * p.block_bytes;
 }
 

@@ -150,7 +150,7 @@ __global__ void pack_f8_kernel(const StagedRows in, __nv_fp8_e4m3* packed, float
   const int64_t r = blockIdx.x;
   const auto read = [&](int c) { return load(in.data, in.f32, r * in.k + c); };
   const float scale = row_max(in.k, read) / 448.0f;
-  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;  // of smaller ones it may be infinite
   for (int c = threadIdx.x; c < in.k; c += kThreads) {
     packed[(in.first_row + r) * in.k + c] = __nv_fp8_e4m3(read(c) * inverse);
   }
@@ -173,7 +173,7 @@ __global__ void quantize_f8_kernel(const QuantizeF8Args a) {
                                 return fmaxf(fabsf(pair.x), fabsf(pair.y));
                               }) /
                       448.0f;
-  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;  // of smaller ones it may be infinite
   for (int c = threadIdx.x; c < a.k / 2; c += kThreads) {
     const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
     reinterpret_cast<__nv_fp8x2_e4m3*>(q)[c] = __nv_fp8x2_e4m3(make_float2(pair.x * inverse, pair.y * inverse));

@@ -24,7 +24,8 @@ struct WeightPlace {
 
 class CudaLinear final : public PackedLinear {
  public:
-  // Activations stay in the model's own float type, also beside quantised weights.
+  // Activations stay in the model's own float type, also beside quantised weights (fp8 of
+  // more than 16 rows: f8_rows.h).
   DType input_dtype() const override { return format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16; }
   // Of device memory: only the size may be looked at by the host.
   std::span<const std::byte> bytes() const override {

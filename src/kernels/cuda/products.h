@@ -1,7 +1,7 @@
 #pragma once
 
-// y[m, rows] = x[m, cols] W^T in float32 sums: own kernels for few rows (matmul.h), cuBLASLt for many where alignment
-// allows, a plain kernel elsewhere.
+// y[m, rows] = x[m, cols] W^T in float32 sums (fp8 of many rows: the tensor cores' own, docs/numerics.md): own kernels
+// for few rows (matmul.h), cuBLASLt for many where alignment allows, a plain kernel elsewhere.
 
 #include <cublasLt.h>
 

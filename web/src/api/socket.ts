@@ -101,10 +101,13 @@ export class Socket {
     picture: { id: string; blob: Blob; name: string },
     handler: Handler & { begin(at: number): void; progress(bytes: number): void; sent(): void },
   ): void {
+    const { id, blob, name } = picture;
+    this.#handlers.set(id, handler);
     const turn = async () => {
-      const { id, blob, name } = picture;
+      if (!this.#handlers.has(id)) return; // released, or lost with its connection, while others were being sent
       const announced = this.send({ type: 'image', id, size: blob.size, filename: name }, handler);
       if (!announced) {
+        this.#handlers.delete(id);
         handler.failed(new ApiError('offline'));
         return;
       }
@@ -134,7 +137,7 @@ export class Socket {
       progress(Math.max(0, blob.size - socket.bufferedAmount));
       await wait();
     }
-    progress(blob.size);
+    if (this.#handlers.has(id)) progress(blob.size);
   }
 
   #transmit(message: ClientMessage): boolean {

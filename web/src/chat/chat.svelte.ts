@@ -120,7 +120,11 @@ export class Chat {
     const user = new UserTurn(newId(), text, pictures);
     const turns = [...this.#history(), user];
     this.pictures = []; // at once: drawing a thumbnail that was not there yet would hold up the picture's bytes
-    this.#answer(turns, enter, () => this.cancelEdit());
+    const asked = this.text;
+    this.#answer(turns, enter, () => {
+      this.editing = null;
+      if (this.text.startsWith(asked)) this.text = this.text.slice(asked.length); // what was typed since is the next question's
+    });
   }
 
   edit(turn: UserTurn): void {

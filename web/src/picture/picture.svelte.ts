@@ -42,6 +42,7 @@ export class Picture {
   readonly #original: Blob;
   readonly #context: PictureContext;
   #begun = false;
+  #discarded = false;
   #interrupted = false; // the connection was lost while it was being sent
   #requestId = '';
   #sentAs = '';
@@ -126,10 +127,11 @@ export class Picture {
       return;
     }
     try {
-      const blob = await this.#toSend();
+      let blob = await this.#toSend();
       if (blob.size === 0) throw new ApiError('picture');
-      // Whether the file can still be read; otherwise it would close every new connection too.
-      if (this.#interrupted) await blob.slice(0, 1).arrayBuffer();
+      // A file that cannot be read would close every new connection too: it is read here.
+      if (this.#interrupted) blob = new Blob([await blob.arrayBuffer()]);
+      if (this.#discarded) return;
       this.times.bytes = blob.size;
       this.#transmit(blob);
     } catch (error) {
@@ -144,6 +146,7 @@ export class Picture {
 
   // Taken out of the question: what is under way is given up.
   discard(): void {
+    this.#discarded = true;
     this.#context.socket.release(this.#requestId);
     if (this.state !== 'ready' && this.#requestId) this.#context.socket.cancel(this.#requestId);
     URL.revokeObjectURL(this.url);

@@ -28,6 +28,7 @@ describe('asking about pictures', () => {
     expect(await t.answer()).toMatch(STARS);
 
     await t.page.locator('.account').click();
+    await t.page.locator('.waterfall .name').first().waitFor(); // it is loaded when it is asked for
     const names = await t.page.locator('.waterfall .name').allInnerTexts();
     for (const name of ['pick', 'upload', 'vision', 'prefill', 'decode', 'render']) expect(names).toContain(name);
     // The vision tower was done before Enter.
