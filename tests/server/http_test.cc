@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "tests/server/rig.h"
 
 namespace glimpse {
@@ -85,6 +88,30 @@ TEST(Http, PipelinedRequestsAreAnsweredInOrder) {
   EXPECT_EQ(client.reply().status, 200);
   EXPECT_EQ(client.reply().body, R"({"status":"ok"})");
   EXPECT_EQ(client.reply().status, 200);
+}
+
+// While a request runs the connection is read to see whether the client goes; the bytes of the next request's body, and
+// of what follows it, come in their order all the same.
+TEST(Http, ABodyPipelinedBehindARunningRequestArrivesWhole) {
+  RigOptions options;
+  options.script = R"([{"text": "one two three four", "first_ms": 300}])";
+  const Rig rig(options);
+  const std::string slow = wire("POST", "/v1/chat/completions", json::serialize(chat_body("hi")));
+  const std::string prompt(100'000, 'x');
+  const std::string second = wire("POST", "/tokenize", json::serialize(json::object{{"prompt", prompt}}));
+  const size_t head = second.find("\r\n\r\n") + 4;
+  for (const size_t cut : {head, head + 1, head + 20'000}) {
+    Client client(rig.port());
+    client.send(slow);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    client.send(second.substr(0, cut));
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    client.send(second.substr(cut) + wire("GET", "/healthz", ""));
+    EXPECT_EQ(client.reply().status, 200) << cut;
+    const Reply tokens = client.reply();
+    EXPECT_EQ(tokens.status, 200) << cut << tokens.body.substr(0, 300);
+    EXPECT_EQ(client.reply().body, R"({"status":"ok"})") << cut;
+  }
 }
 
 TEST(Http, SlowHeadsAndBodiesAreCutOff) {
