@@ -71,14 +71,23 @@ function client(server) {
 // ---- the page, watched from outside its own accounting
 
 function probe() {
-  const p = (window.probe = { enter: 0, first: 0, last: 0, pending: 0 });
-  const afterPaint = (done) =>
-    requestAnimationFrame(() => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => done(performance.now());
-      channel.port2.postMessage(0);
+  const p = (window.probe = { enter: 0, first: 0, last: 0, pending: 0, check: () => {} });
+  const afterThisFrame = (done) => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => done(performance.now());
+    channel.port2.postMessage(0);
+  };
+  p.afterPaint = (done) => requestAnimationFrame(() => afterThisFrame(done));
+  // Text that is put there within a frame is painted by it: a frame of the probe's own for each token would be paid by the
+  // model. Observers run right behind the callback that changed something.
+  let inFrame = false;
+  const request = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (callback) =>
+    request((time) => {
+      inFrame = true;
+      callback(time);
+      queueMicrotask(() => (inFrame = false));
     });
-  p.afterPaint = afterPaint;
   p.reset = () => Object.assign(p, { enter: performance.now(), first: 0, last: 0, pending: 0 });
   addEventListener('keydown', (event) => event.key === 'Enter' && p.reset(), true);
   new MutationObserver((records) => {
@@ -89,22 +98,24 @@ function probe() {
     if (!text || p.enter === 0) return;
     p.pending += 1;
     const began = p.enter;
-    afterPaint((at) => {
+    (inFrame ? afterThisFrame : p.afterPaint)((at) => {
       if (began !== p.enter) return;
       p.pending -= 1;
       p.first ||= at;
       p.last = at;
+      p.check();
     });
   }).observe(document, { subtree: true, childList: true, characterData: true });
   const over = () => {
     const articles = document.querySelectorAll('article.turn');
     return articles.length > 0 && articles[articles.length - 1].getAttribute('aria-busy') === 'false' && p.first > 0 && p.pending === 0;
   };
-  // Resolves when the answer is complete and painted. Asks seldom before the first text: the processor is the model's.
+  new MutationObserver(() => p.check()).observe(document, { subtree: true, attributes: true, attributeFilter: ['aria-busy'] });
+  // Resolves when the answer is complete and painted; nothing is asked meanwhile: the processor is the model's.
   p.over = () =>
     new Promise((resolve) => {
-      const ask = () => (over() ? resolve() : setTimeout(ask, p.first > 0 ? 5 : 50));
-      ask();
+      p.check = () => over() && resolve();
+      p.check();
     });
 }
 
