@@ -72,6 +72,11 @@ TileFunction streams_of(const Product& p) {
   }
 }
 
+// Panels that a unit passes at once.
+int64_t panels_at_once(const Product& p) {
+  return streams_of(p) != nullptr ? stream_panels(p.rows) : 1;
+}
+
 // Columns of a block: the same for every number of rows, so that sums are added in the same order.
 int64_t block_cols(const Product& p) {
   switch (p.weight.format) {
@@ -159,7 +164,7 @@ void multiply_panels(const Product& p, int64_t panel, int64_t panels, int64_t fi
 
 // Panels [first, last) for rows [first_row, first_row + rows), to y.
 void compute_unit(const Product& p, int64_t first, int64_t last, int64_t first_row, int64_t rows, Scratch& scratch) {
-  const int64_t several = streams_of(p) != nullptr ? stream_panels(rows) : 1;
+  const int64_t several = panels_at_once(p);
   for (int64_t panel = first; panel < last;) {
     const int64_t step = last - panel >= several ? several : 1;
     multiply_panels(p, panel, step, first_row, rows, scratch.sums + (panel - first) * rows * kPanelRows);
@@ -187,8 +192,7 @@ void multiply(const Product& p, Context& context, std::byte* workspace) {
   check_product(p);
   if (uses_blocks(p, context.isa)) return multiply_blocks(p, context, workspace);
   const int64_t panels = p.weight.num_panels();
-  const int64_t several = streams_of(p) != nullptr ? stream_panels(p.rows) : 1;
-  const int64_t width = std::max(unit_panels(p), several);
+  const int64_t width = std::max(unit_panels(p), panels_at_once(p));
   const int64_t num_columns = (panels + width - 1) / width;
   int64_t num_blocks = (p.rows + kRowBlock - 1) / kRowBlock;
   // Whole tiles, and at least a few units for each thread.

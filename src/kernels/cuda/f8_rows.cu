@@ -48,15 +48,14 @@ __global__ void f8_rows_any_kernel(F8Params p) {
     most = fmaxf(most, fabsf(to_f32(x[c])));
   }
   most = block_max_once(most, scratch);
-  const float unit = most / 448.0f;
-  const float inverse = unit >= 0x1p-126f ? 1.0f / unit : 0.0f;  // of smaller ones it may be infinite
+  const F8Scale f8 = f8_scale(most);
   for (int first = 0; first < p.cols; first += static_cast<int>(blockDim.x)) {
     const int c = first + static_cast<int>(threadIdx.x);
     const float value = c < p.cols ? to_f32(x[c]) : 0.0f;
     __syncthreads();
-    if (c < p.cols) q[c] = __nv_fp8_e4m3(value * inverse);
+    if (c < p.cols) q[c] = __nv_fp8_e4m3(value * f8.inverse);
   }
-  if (threadIdx.x == 0) p.scales[r] = unit;
+  if (threadIdx.x == 0) p.scales[r] = f8.unit;
 }
 
 }  // namespace

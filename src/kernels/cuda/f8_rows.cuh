@@ -30,6 +30,17 @@ __device__ inline float block_max_once(float x, float* scratch) {
   return x;
 }
 
+// How a row whose largest magnitude is `most` becomes e4m3: value = e4m3 * unit, e4m3 = value * inverse.
+struct F8Scale {
+  float unit;
+  float inverse;  // 0 where 1 / unit may be infinite, as for a row of zeros
+};
+
+__device__ inline F8Scale f8_scale(float most) {
+  const float unit = most / 448.0f;  // the largest e4m3
+  return {unit, unit >= 0x1p-126f ? 1.0f / unit : 0.0f};
+}
+
 // Every thread of the block has read what it will of the row when the first byte is written.
 template <int kVectors>
 __device__ void store_f8_row(float (&x)[kVectors][8], int cols, int step, float* scratch, __nv_fp8_e4m3* q,
@@ -42,17 +53,16 @@ __device__ void store_f8_row(float (&x)[kVectors][8], int cols, int step, float*
     for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(x[v][i]));
   }
   most = block_max_once(most, scratch);
-  const float unit = most / 448.0f;
-  const float inverse = unit >= 0x1p-126f ? 1.0f / unit : 0.0f;  // of smaller ones it may be infinite
+  const F8Scale f8 = f8_scale(most);
 #pragma unroll
   for (int v = 0; v < kVectors; ++v) {
     const int c = v * step + static_cast<int>(threadIdx.x) * 8;
     if (c >= cols) continue;
 #pragma unroll
-    for (int i = 0; i < 8; ++i) x[v][i] *= inverse;
+    for (int i = 0; i < 8; ++i) x[v][i] *= f8.inverse;
     store8(q + c, x[v]);
   }
-  if (threadIdx.x == 0) *scale = unit;
+  if (threadIdx.x == 0) *scale = f8.unit;
 }
 
 // How a row of `cols` columns, a multiple of 8, lies in a block: false where it does not fit into registers.

@@ -18,10 +18,8 @@
 // products' CTAs must not share an SM: a ring of half the size, so that they could, made a decode step of 9 B weights
 // 13 % slower (H100, one row: 7.00 ms against 6.19).
 //
-// Each lane takes 16 contiguous bytes of a row, and the same columns of x. That permutes the columns
-// inside a 64-byte span against the mma's own order, equally for both operands, so the sum is the same one.
-
-#include <cuda_fp16.h>
+// Each lane takes 16 contiguous bytes of a row, and the same columns of x. That permutes the columns inside a 64-byte
+// span against the mma's own order, equally for both operands, so the sum is the same one.
 
 #include <algorithm>
 

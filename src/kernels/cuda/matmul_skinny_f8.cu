@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "kernels/cuda/matmul_skinny.cuh"
 
 namespace glimpse::cuda::skinny {

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
+#include "kernels/cuda/f8_rows.cuh"
 #include "kernels/cuda/i4_layout.h"
 
 namespace glimpse::cuda {
@@ -149,12 +150,11 @@ __device__ float row_max(int k, Read read) {
 __global__ void pack_f8_kernel(const StagedRows in, __nv_fp8_e4m3* packed, float* scales) {
   const int64_t r = blockIdx.x;
   const auto read = [&](int c) { return load(in.data, in.f32, r * in.k + c); };
-  const float scale = row_max(in.k, read) / 448.0f;
-  const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;  // of smaller ones it may be infinite
+  const F8Scale f8 = f8_scale(row_max(in.k, read));
   for (int c = threadIdx.x; c < in.k; c += kThreads) {
-    packed[(in.first_row + r) * in.k + c] = __nv_fp8_e4m3(read(c) * inverse);
+    packed[(in.first_row + r) * in.k + c] = __nv_fp8_e4m3(read(c) * f8.inverse);
   }
-  if (threadIdx.x == 0) scales[in.first_row + r] = scale;
+  if (threadIdx.x == 0) scales[in.first_row + r] = f8.unit;
 }
 
 // A block per row; eight values a thread and step, so that a 4,096-wide row is read twice from L1.
@@ -167,18 +167,15 @@ __global__ void quantize_f8_kernel(const QuantizeF8Args a) {
   if (a.count != nullptr && r >= *a.count) return;
   const auto* x = static_cast<const __nv_bfloat16*>(a.x) + r * a.x_stride;
   auto* q = static_cast<__nv_fp8_e4m3*>(a.q) + r * a.q_stride;
-  const float scale = row_max(a.k / 2,
-                              [&](int c) {
-                                const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
-                                return fmaxf(fabsf(pair.x), fabsf(pair.y));
-                              }) /
-                      448.0f;
-  const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;  // of smaller ones it may be infinite
+  const F8Scale f8 = f8_scale(row_max(a.k / 2, [&](int c) {
+    const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
+    return fmaxf(fabsf(pair.x), fabsf(pair.y));
+  }));
   for (int c = threadIdx.x; c < a.k / 2; c += kThreads) {
     const float2 pair = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162*>(x)[c]);
-    reinterpret_cast<__nv_fp8x2_e4m3*>(q)[c] = __nv_fp8x2_e4m3(make_float2(pair.x * inverse, pair.y * inverse));
+    reinterpret_cast<__nv_fp8x2_e4m3*>(q)[c] = __nv_fp8x2_e4m3(make_float2(pair.x * f8.inverse, pair.y * f8.inverse));
   }
-  if (threadIdx.x == 0) a.scales[r] = scale;
+  if (threadIdx.x == 0) a.scales[r] = f8.unit;
 }
 
 unsigned blocks(int64_t warps) {
