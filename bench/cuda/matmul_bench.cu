@@ -172,17 +172,24 @@ MatmulOperands operands_of(const X& x, int32_t rows, void* y, int64_t y_stride, 
           .count = count};
 }
 
-enum class Kernel { kGeneric, kSkinny, kWide };
+enum class Kernel { kGeneric, kSkinny, kBatch, kWide };
+
+const char* name_of(Kernel kernel) {
+  const char* const names[] = {"generic", "skinny", "batch", "wide"};
+  return names[static_cast<int>(kernel)];
+}
 
 cudaError_t enqueue(Kernel kernel, const MatmulWeight& w, const MatmulOperands& o, const MatmulDevice& device,
                     cudaStream_t stream) {
   if (kernel == Kernel::kSkinny) return matmul_skinny(w, o, device, stream);
+  if (kernel == Kernel::kBatch) return matmul_batch_i4(w, o, device, stream);
   if (kernel == Kernel::kWide) return matmul_wide_i4(w, o, device, stream);
   return matmul_generic(w, o, stream);
 }
 
 bool supports(Kernel kernel, const MatmulWeight& w, const MatmulOperands& o, const MatmulDevice& device) {
   return kernel == Kernel::kGeneric || (kernel == Kernel::kSkinny && skinny_supports(w, o, device)) ||
+         (kernel == Kernel::kBatch && batch_i4_supports(w, o, device)) ||
          (kernel == Kernel::kWide && wide_i4_supports(w, o, device));
 }
 
@@ -247,7 +254,7 @@ double verify(const Weight& w, const X& x, int32_t rows, Kernel kernel, bool y_f
   }
   // bf16 output rounds by 2^-9 at most, 1.7e-3 in the mean of squares; wide int4 rounds each scaled weight to bf16 too.
   // Behind SiLU two such sums are multiplied.
-  const double limit = kernel == Kernel::kWide ? (w.packed.gate_up ? 6e-3 : 4e-3) : y_f32 ? 2e-5 : 3e-3;
+  const double limit = kernel >= Kernel::kBatch ? (w.packed.gate_up ? 6e-3 : 4e-3) : y_f32 ? 2e-5 : 3e-3;
   const double error = std::sqrt(miss / norm) / limit;
   return std::isfinite(error) ? error : 1e6;
 }
@@ -293,11 +300,15 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
   int failures = 0;
   for (const Case& c : cases) {
     const Weight w = make_weight(c.format, c.n, c.k, c.gate_up, c.bias, c.zeros, 7 + c.n);
-    for (const Kernel kernel : {Kernel::kGeneric, Kernel::kSkinny, Kernel::kWide}) {
+    for (const Kernel kernel : {Kernel::kGeneric, Kernel::kSkinny, Kernel::kBatch, Kernel::kWide}) {
       double worst = 0;
       int worst_rows = 0;
-      for (const int rows : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 64, 65, 128, 130, 512}) {
-        if (rows > (kernel == Kernel::kGeneric ? 3 : kernel == Kernel::kSkinny ? 16 : 512)) continue;
+      for (const int rows : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 128, 130, 512}) {
+        if (rows > (kernel == Kernel::kGeneric  ? 3
+                    : kernel == Kernel::kSkinny ? 16
+                    : kernel == Kernel::kBatch  ? 64
+                                                : 512))
+          continue;
         if (quick && rows > 130) continue;
         const X x = make_x(rows, c.k, 100 + rows);
         for (const bool f32 : {false, true}) {
@@ -310,10 +321,7 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
       }
       if (worst == 0) continue;
       std::printf("%s %-7s %-5s [%d, %d]%s%s%s: %.3g of the limit at %d rows\n", worst > 1 ? "FAIL" : "ok  ",
-                  kernel == Kernel::kGeneric  ? "generic"
-                  : kernel == Kernel::kSkinny ? "skinny"
-                                              : "wide",
-                  name_of(c.format), c.n, c.k, c.gate_up ? " gate_up" : "", c.bias ? " bias" : "",
+                  name_of(kernel), name_of(c.format), c.n, c.k, c.gate_up ? " gate_up" : "", c.bias ? " bias" : "",
                   c.zeros ? " zeros" : "", worst, worst_rows);
       std::fflush(stdout);
       failures += worst > 1;
@@ -370,9 +378,10 @@ void run_time(const MatmulDevice& device, cudaStream_t stream, double copy, cons
         const int64_t units = shape.gate_up ? shape.n / 2 : shape.n;
         const Memory y(static_cast<size_t>(rows) * units * 2);
         const MatmulOperands o = operands_of(x, rows, y.get(), units, false, nullptr);
-        for (const Kernel kernel : {Kernel::kSkinny, Kernel::kWide}) {
+        for (const Kernel kernel : {Kernel::kSkinny, Kernel::kBatch, Kernel::kWide}) {
           if (!supports(kernel, weights[0].packed, o, device)) continue;
-          if (kernel == Kernel::kWide && (rows == 1 || rows == 4 || (rows > 64 && shape.n > 100000))) continue;
+          if (kernel == Kernel::kBatch && rows < 8) continue;
+          if (kernel == Kernel::kWide && (rows <= 32 || (rows > 64 && shape.n > 100000))) continue;
           BENCH_CHECK(cudaDeviceSynchronize());
           const double us = bench::graph_us(stream,
                                             [&](cudaStream_t s) {
@@ -382,7 +391,7 @@ void run_time(const MatmulDevice& device, cudaStream_t stream, double copy, cons
                             copies;
           std::printf("%-8s %-5s %5d %9.2f %8.0f %6.1f%% %8.1f %s\n", shape.name, name_of(format), rows, us,
                       bytes / us * 1e-3, bytes / us * 1e8 / copy, 2e-6 * rows * shape.n * shape.k / us,
-                      kernel == Kernel::kWide ? "wide" : "skinny");
+                      name_of(kernel));
         }
       }
       std::fflush(stdout);
@@ -425,7 +434,9 @@ void run_step(const MatmulDevice& device, cudaStream_t stream, double copy) {
 
 // One kernel, a few times: for a profiler.
 int run_one(const MatmulDevice& device, cudaStream_t stream, char** arguments) {
-  const Kernel kernel = std::string(arguments[0]) == "wide" ? Kernel::kWide : Kernel::kSkinny;
+  const Kernel kernel = std::string(arguments[0]) == "wide"    ? Kernel::kWide
+                        : std::string(arguments[0]) == "batch" ? Kernel::kBatch
+                                                               : Kernel::kSkinny;
   const std::string type = arguments[1];
   const Shape shape{"", std::atoi(arguments[2]), std::atoi(arguments[3]), std::string(arguments[4]) == "gate_up"};
   const int rows = std::atoi(arguments[5]);

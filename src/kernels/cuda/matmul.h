@@ -5,9 +5,10 @@
 // synchronises or looks at device data. Reference: kernels/reference/linear.cc; tolerances: docs/numerics.md,
 // "CUDA products".
 //
-// Three kernels for one packed copy of a weight:
+// Four kernels for one packed copy of a weight:
 //   skinny   up to 16 rows of x, all formats, sm_90: streams W once, at the speed of memory (matmul_skinny.cuh,
 //            matmul_skinny_i4.cu)
+//   batch    9 to 64 rows, int4, sm_90: one CTA an SM makes all rows of x (matmul_batch_i4.cu)
 //   wide     more rows, int4: W is widened to bf16 in registers on its way into the tensor cores (matmul_wide_i4.cu);
 //            bf16 and fp8 weights lie row-major, as cuBLASLt takes them
 //   generic  any shape, any card, any format; slow (matmul_generic.cu)
@@ -60,7 +61,7 @@ struct MatmulOperands {
   bool y_f32 = false;               // else bf16
   int32_t rows = 0;                 // capacity
   const int32_t* count = nullptr;   // device: rows at or beyond *count are not written; null: `rows`
-  MatmulNext next;                  // a hint to matmul_skinny
+  MatmulNext next;                  // a hint to matmul_skinny and matmul_batch_i4
 };
 
 // The card the kernels run on, read once by the caller.
@@ -86,6 +87,12 @@ cudaError_t matmul_skinny(const MatmulWeight& weight, const MatmulOperands& oper
 bool wide_i4_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
 cudaError_t matmul_wide_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                            cudaStream_t stream);
+
+// The same for at most kBatchRows rows.
+inline constexpr int32_t kBatchRows = 64;
+bool batch_i4_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
+cudaError_t matmul_batch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
+                            cudaStream_t stream);
 
 // Any shape, card and format; kI4 needs k to be a multiple of 128. One warp per output.
 cudaError_t matmul_generic(const MatmulWeight& weight, const MatmulOperands& operands, cudaStream_t stream);

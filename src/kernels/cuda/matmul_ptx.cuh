@@ -90,6 +90,16 @@ __device__ __forceinline__ void tensor_copy(uint32_t destination, const void* ma
       : "memory");
 }
 
+__device__ __forceinline__ void tensor_copy(uint32_t destination, const void* map, int c, int r, uint32_t barrier,
+                                            uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, "
+      "%3}], "
+      "[%4], %5;" ::"r"(destination),
+      "l"(map), "r"(c), "r"(r), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
 __device__ __forceinline__ uint64_t policy_evict_first() {
   uint64_t policy;
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));

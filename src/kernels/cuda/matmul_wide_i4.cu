@@ -1,17 +1,15 @@
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include <algorithm>
 
 #include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/matmul_wide_i4.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/wgmma.cuh"
 
 // Int4 products of many rows of x: y^T = W x^T, with W as the left operand of wgmma, which may come from registers.
 //
-// A CTA makes a tile of 128 rows of W and 64 or 128 rows of x. One warp brings W with the bulk copy engine, 1,024
+// A CTA makes a tile of 128 rows of W and 128 rows of x. One warp brings W with the bulk copy engine, 1,024
 // columns with their scales at a time; another x through the tensor copy engine, 64 columns at a time. Two
 // warpgroups own 64 rows of W each: a lane reads its nibbles in the order of the instruction's registers (i4_layout.h)
 // and widens those of the next 64 columns to bf16 while the tensor cores work on these. Tiles are too few for the card
@@ -25,26 +23,23 @@ namespace glimpse::cuda {
 
 namespace {
 
+using wide_i4::Turn;
+using wide_i4::Words;
+
 constexpr int kRowTile = 128;
 constexpr int kConsumers = 256;
 // Of W in a stage, as in memory: gate rows, up rows, headers of gate rows, headers of up rows.
 constexpr int kHeadersAt = kRowTile * i4::kChunkBytes;
 constexpr int kWeightStage = kHeadersAt + kRowTile * i4::header_bytes(true);
-[[maybe_unused]] constexpr int kMaxXStages = 5;
 constexpr int kSumPitch = kRowTile + 4;  // of the tile of sums, in floats
 constexpr int kMaxSplit = 4;
 
-// With few rows of x memory is the limit: two CTAs share an SM, so that one's copies go on while the other computes,
-// also across the boundary of two kernels. With more, a CTA has the SM for itself.
-template <int kTokens>
-struct Shape {
-  static constexpr int kCtasPerSm = kTokens == 64 ? 2 : 1;
-  static constexpr int kWeightStages = kTokens == 64 ? 1 : 2;
-  static constexpr int kThreads = kConsumers + 2 * 32;  // a warp for W, one for x
-  static constexpr int kStage = kTokens * 128;          // of x, in bytes: 64 columns
-  static constexpr int kStages = kTokens == 64 ? 4 : 5;
-  static constexpr int kShared = kStages * kStage + kWeightStages * kWeightStage + 1024;
-};
+constexpr int kTokens = 128;  // rows of x of a tile
+constexpr int kWeightStages = 2;
+constexpr int kXStages = 5;
+constexpr int kXStage = kTokens * 128;         // bytes: 64 columns
+constexpr int kThreads = kConsumers + 2 * 32;  // a warp for W, one for x
+constexpr int kShared = kXStages * kXStage + kWeightStages * kWeightStage + 1024;
 
 struct Params {
   const uint8_t* w;
@@ -66,26 +61,6 @@ struct Params {
   bool y_f32;
 };
 
-// A place in a ring of `kStages`, and the parity of the round.
-template <int kStages>
-struct Turn {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-// A lane's share of a group: 16 bytes of row g and of row g + 8 of its warp, and what they mean.
-struct Words {
-  uint4 q[2];
-  uint32_t zero[2];   // 128 + zero, twice, as bf16
-  uint32_t scale[2];  // twice, as bf16
-};
-
 // Where the two rows of a lane lie in a stage: `values` of the next group of the first, headers of the first; the
 // second row is `apart` behind, counted in values. Odd rows have groups exchanged by pairs: `flip` is 64 there, else 0.
 struct RowPlace {
@@ -99,89 +74,24 @@ struct RowPlace {
 [[maybe_unused]] __device__ __forceinline__ void load_words(Words& words, RowPlace& row, int group, bool zero_points) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    words.q[h] = ptx::load_shared_16((row.values ^ row.flip[h]) + h * row.apart);
-    const uint32_t header = row.headers + h * row.headers_apart;
-    uint16_t scale;
-    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(scale) : "r"(header + group * 2));
-    words.scale[h] = ptx::twice_bf16(__half2float(__ushort_as_half(scale)));
-    uint32_t zero = 8;
-    if (zero_points) asm volatile("ld.shared.u8 %0, [%1];" : "=r"(zero) : "r"(header + 16 + group));
-    words.zero[h] = 0x43004300u + zero * 0x10001u;
+    words.load(h, (row.values ^ row.flip[h]) + h * row.apart, row.headers + h * row.headers_apart, group, zero_points);
   }
   row.values += i4::kGroupBytes;
 }
 
-// Words 2 half and 2 half + 1 of both rows as the left operands of four 16-column steps.
-[[maybe_unused]] __device__ __forceinline__ void widen(uint32_t (&a)[4][4], const Words& words, int half) {
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const uint32_t word = half == 0 ? (j == 0 ? words.q[h].x : words.q[h].y) : (j == 0 ? words.q[h].z : words.q[h].w);
-#pragma unroll
-      for (int pair = 0; pair < 4; ++pair) {
-        a[j * 2 + pair / 2][h + pair % 2 * 2] =
-            ptx::mul_bf16x2(ptx::sub_bf16x2(ptx::nibbles_plus_128(word, pair), words.zero[h]), words.scale[h]);
-      }
-    }
-  }
-}
-
-__device__ __forceinline__ void store(const Params& p, int64_t token, int unit, float value) {
-  if (p.y_f32) {
-    static_cast<float*>(p.y)[token * p.y_stride + unit] = value;
-  } else {
-    static_cast<__nv_bfloat16*>(p.y)[token * p.y_stride + unit] = __float2bfloat16_rn(value);
-  }
-}
-
-__device__ __forceinline__ float gated(const Params& p, float gate, float up, int unit) {
-  if (p.bias != nullptr) {
-    gate += p.bias[unit];
-    up += p.bias[unit + p.units];
-  }
-  return gate / (1.0f + __expf(-gate)) * up;
-}
-
-// A whole tile straight from the registers, while the copies of the next one go on.
-template <int kTokens, bool kGateUp>
-__device__ __forceinline__ void store_tile(const Params& p, const float (&acc)[kTokens / 2], int tile, int warp,
-                                           int lane) {
-  const int first_unit = tile / p.token_tiles * p.tile_units;
-  const int units = min(p.tile_units, p.units - first_unit);
-  const int first_token = tile % p.token_tiles * kTokens;
-  const int count = p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
-#pragma unroll
-  for (int h = 0; h < (kGateUp ? 1 : 2); ++h) {
-    const int slot = (kGateUp ? warp * 8 : warp * 16 + h * 8) + lane / 4;
-    if (slot >= units) continue;
-    const int unit = first_unit + slot;
-    const float bias = kGateUp || p.bias == nullptr ? 0.0f : p.bias[unit];
-#pragma unroll
-    for (int i = 0; i < kTokens / 4; ++i) {
-      const int token = first_token + i / 2 * 8 + lane % 4 * 2 + i % 2;
-      const int at = i / 2 * 4 + i % 2;
-      if (token >= count) continue;
-      store(p, token, unit, kGateUp ? gated(p, acc[at], acc[at + 2], unit) : acc[at + h * 2] + bias);
-    }
-  }
-}
-
-template <int kTokens, bool kGateUp>
-__global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCtasPerSm)
+template <bool kGateUp>
+__global__ void __launch_bounds__(kThreads, 1)
     wide_kernel(const __grid_constant__ Params p, const __grid_constant__ CUtensorMap x_map) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using X = Shape<kTokens>;
-  constexpr int kWeightStages = X::kWeightStages;
   extern __shared__ __align__(1024) uint8_t shared[];
-  __shared__ __align__(8) uint64_t barriers[2 * (kWeightStages + kMaxXStages)];
+  __shared__ __align__(8) uint64_t barriers[2 * (kWeightStages + kXStages)];
   const uint32_t x_ring = (ptx::shared_address(shared) + 1023) & ~1023u;
-  const uint32_t w_ring = x_ring + X::kStages * X::kStage;
+  const uint32_t w_ring = x_ring + kXStages * kXStage;
   auto* sums = reinterpret_cast<float*>(shared + (w_ring - ptx::shared_address(shared)));  // after the last product
   const uint32_t w_full = ptx::shared_address(barriers);
   const uint32_t w_empty = w_full + 8 * kWeightStages;
   const uint32_t x_full = w_empty + 8 * kWeightStages;
-  const uint32_t x_empty = x_full + 8 * kMaxXStages;
+  const uint32_t x_empty = x_full + 8 * kXStages;
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
   const int lane = threadIdx.x % 32;
   const int rank = blockIdx.x % p.split;
@@ -198,7 +108,7 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
       ptx::barrier_init(w_full + 8 * i, 1);
       ptx::barrier_init(w_empty + 8 * i, kConsumers / 32);
     }
-    for (int i = 0; i < X::kStages; ++i) {
+    for (int i = 0; i < kXStages; ++i) {
       ptx::barrier_init(x_full + 8 * i, 1);
       ptx::barrier_init(x_empty + 8 * i, kConsumers / 32);
     }
@@ -238,12 +148,12 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
   } else if (warp == kConsumers / 32) {
     if (ptx::elect_one()) {
       ptx::wait_for_previous();
-      Turn<X::kStages> turn{.parity = 1};
+      Turn<kXStages> turn{.parity = 1};
       for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
         for (int half = 2 * first_group; half < 2 * end_group; ++half, turn.advance()) {
           ptx::barrier_wait(x_empty + 8 * turn.stage, turn.parity);
-          ptx::barrier_arrive_expect(x_full + 8 * turn.stage, X::kStage);
-          ptx::tensor_copy(x_ring + turn.stage * X::kStage, &x_map, half * 64, tile % p.token_tiles * kTokens,
+          ptx::barrier_arrive_expect(x_full + 8 * turn.stage, kXStage);
+          ptx::tensor_copy(x_ring + turn.stage * kXStage, &x_map, half * 64, tile % p.token_tiles * kTokens,
                            x_full + 8 * turn.stage);
         }
       }
@@ -253,10 +163,9 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
     const int first_row = warp * (kGateUp ? 8 : 16) + lane / 4;
     constexpr int kApart = kGateUp ? kRowTile / 2 : 8;  // rows between a lane's two
     Turn<kWeightStages> w_turn;
-    Turn<X::kStages> x_turn;
+    Turn<kXStages> x_turn;
     for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
-      float acc[kTokens / 2];  // set by the first product
-      int add = 0;
+      float acc[kTokens / 2] = {};
       uint32_t before = 0;  // the barrier of the stage whose products may still run
       uint32_t a[2][4][4];
       const int unit = tile / p.token_tiles * p.tile_units + lane / 4;
@@ -276,14 +185,14 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
           load_words(words, row, g, p.zero_points);
 #pragma unroll
           for (int half = 0; half < 2; ++half, x_turn.advance()) {
-            widen(a[half], words, half);
+#pragma unroll
+            for (int step = 0; step < 4; ++step) words.widen(a[half][step], half * 4 + step);
             ptx::barrier_wait(x_full + 8 * x_turn.stage, x_turn.parity);
-            const uint32_t x = x_ring + x_turn.stage * X::kStage;
+            const uint32_t x = x_ring + x_turn.stage * kXStage;
             wgmma::fence();
 #pragma unroll
             for (int step = 0; step < 4; ++step) {
-              wgmma::multiply(acc, a[half][step], wgmma::swizzled_128(x + step * 32), add);
-              add = 1;
+              wgmma::multiply(acc, a[half][step], wgmma::swizzled_128(x + step * 32));
             }
             wgmma::commit();
             wgmma::wait<1>();  // the products of the 64 columns before are done: their registers and x are free
@@ -297,7 +206,9 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
       wgmma::wait<0>();
       if (lane == 0) ptx::barrier_arrive(before);
       if (p.split == 1) {
-        store_tile<kTokens, kGateUp>(p, acc, tile, warp, lane);
+        const int first_unit = tile / p.token_tiles * p.tile_units;
+        wide_i4::store_tile<kTokens, kGateUp>(p, acc, first_unit, min(p.tile_units, p.units - first_unit),
+                                              tile % p.token_tiles * kTokens, warp, lane);
         continue;
       }
       // All of W has been read by all warps before the tile of sums overwrites it.
@@ -328,7 +239,7 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
     return part[0] + part[1] + part[2] + part[3];
   };
 #pragma unroll 4
-  for (int i = threadIdx.x; i < (end - begin) * kUnits; i += X::kThreads) {
+  for (int i = threadIdx.x; i < (end - begin) * kUnits; i += kThreads) {
     const int token = begin + i / kUnits;
     const int slot = i % kUnits;
     if (token >= count || slot >= units) continue;
@@ -336,21 +247,20 @@ __global__ void __launch_bounds__(Shape<kTokens>::kThreads, Shape<kTokens>::kCta
     float value;
     if constexpr (kGateUp) {
       const int row = slot / 8 * 16 + slot % 8;
-      value = gated(p, total(row, token), total(row + 8, token), unit);
+      value = wide_i4::gated(p, total(row, token), total(row + 8, token), unit);
     } else {
       value = total(slot, token) + (p.bias == nullptr ? 0.0f : p.bias[unit]);
     }
-    store(p, first_token + token, unit, value);
+    wide_i4::store(p, first_token + token, unit, value);
   }
   ptx::cluster_sync();  // nobody leaves while its sums are being read
 #endif
 }
 
-template <int kTokens, bool kGateUp>
+template <bool kGateUp>
 cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                    cudaStream_t stream) {
-  using X = Shape<kTokens>;
-  static_assert(kTokens * kSumPitch * 4 <= X::kWeightStages * kWeightStage && X::kShared <= 226 << 10);
+  static_assert(kTokens * kSumPitch * 4 <= kWeightStages * kWeightStage && kShared <= 226 << 10);
   Params p = {};
   p.w = static_cast<const uint8_t*>(weight.data);
   p.bias = weight.bias;
@@ -371,7 +281,7 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   p.tiles = row_tiles * p.token_tiles;
   // The split with the least time: rounds of CTAs, each a part of K and, in groups of work, about three for its
   // beginning and end, and more where parts have to be added.
-  const int slots = device.num_sms * X::kCtasPerSm;
+  const int slots = device.num_sms;
   double best = 1e30;
   for (int split = 1; split <= std::min(kMaxSplit, p.chunks); ++split) {
     const int rounds = (p.tiles * split + slots - 1) / slots;
@@ -391,8 +301,8 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   const CUtensorMap x_map =
       tensor_map<2>(operands.x, {static_cast<uint64_t>(weight.k), static_cast<uint64_t>(operands.rows)},
                     {static_cast<uint64_t>(operands.x_stride) * 2}, {64, kTokens});
-  const auto function = wide_kernel<kTokens, kGateUp>;
-  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, X::kShared);
+  const auto function = wide_kernel<kGateUp>;
+  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
       error != cudaSuccess) {
     return error;
   }
@@ -410,8 +320,8 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   attributes[1].val.clusterDim.z = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(p.split == 1 ? std::min(p.tiles, slots) : p.tiles * p.split);
-  config.blockDim = dim3(X::kThreads);
-  config.dynamicSmemBytes = X::kShared;
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = kShared;
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = 2;
@@ -427,12 +337,8 @@ bool wide_i4_supports(const MatmulWeight& weight, const MatmulOperands& operands
 
 cudaError_t matmul_wide_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                            cudaStream_t stream) {
-  if (operands.rows <= 64) {
-    return weight.gate_up ? launch<64, true>(weight, operands, device, stream)
-                          : launch<64, false>(weight, operands, device, stream);
-  }
-  return weight.gate_up ? launch<128, true>(weight, operands, device, stream)
-                        : launch<128, false>(weight, operands, device, stream);
+  return weight.gate_up ? launch<true>(weight, operands, device, stream)
+                        : launch<false>(weight, operands, device, stream);
 }
 
 }  // namespace glimpse::cuda

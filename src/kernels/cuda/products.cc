@@ -188,6 +188,11 @@ size_t Products::scratch_bytes(const PackedLinear& weight, int64_t m) {
 
 namespace {
 
+// Of so many rows a product is done by a kernel that streams the weights.
+int64_t few_rows(const CudaLinear& weight) {
+  return weight.format == WeightFormat::kI4 ? kBatchRows : kSkinnyRows;
+}
+
 // x as the kernel for so many rows wants it: as it is, or made fp8 in `scratch`.
 MatmulOperands prepare(const CudaLinear& weight, const Activation& x, int64_t m, const int32_t* count, const Matrix& y,
                        const MatmulDevice& device, const CudaStream& stream, std::byte* scratch) {
@@ -221,6 +226,15 @@ MatmulOperands prepare(const CudaLinear& weight, const Activation& x, int64_t m,
 }  // namespace
 
 bool Products::run_own(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream) {
+  // With more than eight rows the skinny kernel multiplies everything twice, and is still faster where the batch kernel
+  // has to split K.
+  constexpr int32_t kOnce = 8;
+  constexpr int32_t kTileRows = 128;
+  const bool batch = operands.rows > kSkinnyRows || (operands.rows > kOnce && weight.n >= device_.num_sms * kTileRows);
+  if (batch && batch_i4_supports(weight, operands, device_)) {
+    CUDA_CHECK(matmul_batch_i4(weight, operands, device_, stream.handle()));
+    return true;
+  }
   if (skinny_supports(weight, operands, device_)) {
     CUDA_CHECK(matmul_skinny(weight, operands, device_, stream.handle()));
     return true;
@@ -238,7 +252,7 @@ bool Products::run_fused(const CudaLinear& weight, const Activation& x, const Ro
   MatmulWeight packed = matmul_weight(weight);
   packed.bias = weight.bias();
   packed.gate_up = weight.consumer == LinearConsumer::kGateUp;
-  const bool few = rows.capacity <= kSkinnyRows;
+  const bool few = rows.capacity <= few_rows(weight);
   if (!few && weight.format != WeightFormat::kI4) return false;
   MatmulOperands operands = prepare(weight, x, rows.capacity, rows.count, y, device_, stream, scratch);
   if (few) operands.next = foresee(weight, stream);
@@ -251,7 +265,7 @@ void Products::run(const CudaLinear& weight, const Activation& x, int64_t m, con
   if (weight.format == WeightFormat::kF32) return product_any(weight, x.values, m, y, stream.handle());
   const MatmulWeight packed = matmul_weight(weight);
   MatmulOperands operands = prepare(weight, x, m, nullptr, y, device_, stream, scratch);
-  if (m <= kSkinnyRows) operands.next = foresee(weight, stream);
+  if (m <= few_rows(weight)) operands.next = foresee(weight, stream);
   if (run_own(packed, operands, stream)) return;
   if (blas_takes(packed, operands) && run_blas(packed, operands, stream)) return;
   if (weight.format == WeightFormat::kBF16) return product_any(weight, x.values, m, y, stream.handle());
