@@ -13,7 +13,7 @@
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/wgmma.cuh"
 
-// Int4 products of 9 to 64 rows of x, a decode batch's: y^T = W x^T, with W as the left operand of wgmma.
+// Int4 products of 17 to 64 rows of x, a decode batch's: y^T = W x^T, with W as the left operand of wgmma.
 //
 // Here memory, tensor cores and the widening of W each take about as long, so all three have to overlap. One CTA has an
 // SM for itself and makes a tile of up to 256 rows of W and all rows of x: x is brought once for all four warpgroups of
@@ -144,6 +144,7 @@ __device__ __forceinline__ void copy_weights(const Params& p, const Maps& maps, 
 template <int kTokens>
 __device__ __forceinline__ void copy_x(const Params& p, const Maps& maps, const Cta& cta) {
   using X = XRing<kTokens>;
+  ptx::prefetch_map(&maps.x);
   ptx::wait_for_previous();
   const int end = min(p.k / i4::kGroup, cta.end_stage * kStageGroups);
   Turn<X::kStages> turn{.parity = 1};
@@ -467,7 +468,6 @@ bool batch_i4_supports(const MatmulWeight& weight, const MatmulOperands& operand
 
 cudaError_t matmul_batch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                             cudaStream_t stream) {
-  if (operands.rows <= 16) return launch<16>(weight, operands, device, stream);
   return operands.rows <= 32 ? launch<32>(weight, operands, device, stream)
                              : launch<64>(weight, operands, device, stream);
 }

@@ -81,6 +81,11 @@ __device__ __forceinline__ void bulk_copy(uint32_t destination, const void* sour
       : "memory");
 }
 
+// Brings a tensor's description near, before the first copy that needs it.
+__device__ __forceinline__ void prefetch_map(const void* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 // A box of a two-dimensional tensor, at column `c` of row `r`.
 __device__ __forceinline__ void tensor_copy(uint32_t destination, const void* map, int c, int r, uint32_t barrier) {
   asm volatile(
@@ -97,6 +102,16 @@ __device__ __forceinline__ void tensor_copy(uint32_t destination, const void* ma
       "%3}], "
       "[%4], %5;" ::"r"(destination),
       "l"(map), "r"(c), "r"(r), "r"(barrier), "l"(policy)
+      : "memory");
+}
+
+// Of a three-dimensional one, at element `c` of row `r` of plane `p`.
+__device__ __forceinline__ void tensor_copy(uint32_t destination, const void* map, int c, int r, int p,
+                                            uint32_t barrier, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3, "
+      "%4}], [%5], %6;" ::"r"(destination),
+      "l"(map), "r"(c), "r"(r), "r"(p), "r"(barrier), "l"(policy)
       : "memory");
 }
 

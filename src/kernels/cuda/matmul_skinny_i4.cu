@@ -3,7 +3,8 @@
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs. A CTA
 // walks its rows in passes of as many as its accumulators hold, mostly one; a pass walks K in chunks of 1,024 columns,
 // and a chunk comes in blocks of up to 64 rows: one warp copies a block's values and headers into a ring in shared
-// memory with the bulk copy engine, two or four copies a block. A second warp copies x, a chunk at a time. Eight warps
+// memory with the bulk copy engine, two or four copies a block. A second warp copies x, a chunk at a time, in one copy:
+// a copy for each of 16 rows took longer than the weights (down: 19.5 us instead of 16). Eight warps
 // wait for both and take one group of 128 columns each, of every row, through mma.sync, W being the 16-row operand and
 // rows of x the columns: 1 to 8 rows cost the same. x stays in registers for all blocks of its chunk. At the end of a
 // pass the warps' partial sums are added in order.
@@ -25,27 +26,29 @@
 #include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_skinny_i4_tiles.cuh"
+#include "kernels/cuda/tensor_map.h"
 
 namespace glimpse::cuda::skinny {
 
 namespace {
 
-constexpr int kTeam = 8;                      // warps that multiply: one per group of a chunk
-constexpr int kBlockTiles = 4;                // at most, of 16 rows
-constexpr int kXPitch = i4::kChunk * 2 + 16;  // ldmatrix reads eight rows at once
-constexpr int kMaxBlocks = 16;                // in the ring of weights
-constexpr int kMaxXChunks = 16;               // in the ring of x
-constexpr int kSumBytes = 18 << 10;           // of partial sums, about
+constexpr int kTeam = 8;                    // warps that multiply: one per group of a chunk
+constexpr int kBlockTiles = 4;              // at most, of 16 rows
+constexpr int kXSpan = 64;                  // columns of x that lie together: 128 bytes of each row
+constexpr int kXRowBytes = i4::kChunk * 2;  // of a chunk
+constexpr uint32_t kSwizzle = 1024;         // bytes after which the copy engine's swizzle repeats
+constexpr int kMaxBlocks = 16;              // in the ring of weights
+constexpr int kMaxXChunks = 16;             // in the ring of x
+constexpr int kSumBytes = 18 << 10;         // of partial sums, about
 
 struct I4Params {
+  CUtensorMap x_map;  // spans of 64 columns of all rows
   const uint8_t* w;
-  const uint8_t* x;
   const float* bias;
   void* y;
   const int32_t* count;
   int64_t n;  // rows of W
   int32_t k;
-  int64_t x_row_bytes;
   int64_t y_stride;
   int32_t units;        // output columns: rows of W, or gate/up pairs
   int32_t rows;         // of x
@@ -159,20 +162,17 @@ __device__ __forceinline__ void copy_x(const Cta<kGateUp, kZeros>& cta) {
   const uint64_t policy = ptx::policy_evict_last();
   const bool once = p.x_chunks == p.chunks;
   const int passes = once ? 1 : (cta.tiles() + p.pass_tiles - 1) / p.pass_tiles;
+  ptx::prefetch_map(&p.x_map);
   ptx::wait_for_previous();
   Turn turn{.parity = 1};
   for (int pass = 0; pass < passes; ++pass) {
     for (int chunk = 0; chunk < p.chunks; ++chunk) {
-      const uint32_t bytes = i4::chunk_groups(p.k, chunk) * i4::kGroup * 2;
       const uint32_t barrier = cta.x_full + 8 * turn.at;
+      const uint32_t bytes = p.rows * kXRowBytes;
       ptx::barrier_wait(cta.x_empty + 8 * turn.at, turn.parity);
-      uint32_t to = cta.x_ring + turn.at * p.rows * kXPitch;
-      const uint8_t* source = p.x + static_cast<int64_t>(chunk) * i4::kChunk * 2;
-      if (leader) ptx::barrier_arrive_expect(barrier, p.rows * bytes);
-      for (int r = 0; r < p.rows; ++r) {
-        if (leader) ptx::bulk_copy(to, source, bytes, barrier, policy);
-        to += kXPitch;
-        source += p.x_row_bytes;
+      if (leader) {
+        ptx::barrier_arrive_expect(barrier, bytes);
+        ptx::tensor_copy(cta.x_ring + turn.at * bytes, &p.x_map, 0, 0, chunk * (i4::kChunk / kXSpan), barrier, policy);
       }
       turn.advance(p.x_chunks);
     }
@@ -197,10 +197,15 @@ struct Multiplier {
     const bool once = p.x_chunks == p.chunks;
     const int first_tile = Team::kByChunk ? 0 : team;
     const int parity[2] = {(cta.first + lane / 4) & 1, (cta.first + (kGateUp ? p.units : 0) + lane / 4) & 1};
-    uint32_t x_at[kCols];
+    // Where the lane finds the group's two spans of its row for ldmatrix, in the swizzle of the tensor copy engine.
+    uint32_t x_at[kCols][2];
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
-      x_at[c] = cta.x_ring + min(c * 8 + lane % 8, p.rows - 1) * kXPitch + lane / 8 * 16 + warp * i4::kGroup * 2;
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        const int row = (warp * 2 + s) * p.rows + min(c * 8 + lane % 8, p.rows - 1);
+        x_at[c][s] = cta.x_ring + row * kXSpan * 2 + (lane / 8 ^ row % 8) * 16;
+      }
     }
     Turn turn;
     Turn x_turn;
@@ -218,9 +223,12 @@ struct Multiplier {
         XGroup<kCols> x;
         ptx::barrier_wait(cta.x_full + 8 * x_turn.at, once ? 0 : x_turn.parity);
         {
-          uint32_t at[kCols];
+          uint32_t at[kCols][2];
 #pragma unroll
-          for (int c = 0; c < kCols; ++c) at[c] = x_at[c] + x_turn.at * p.rows * kXPitch;
+          for (int c = 0; c < kCols; ++c) {
+#pragma unroll
+            for (int s = 0; s < 2; ++s) at[c][s] = x_at[c][s] + x_turn.at * p.rows * kXRowBytes;
+          }
           x.load(at);  // of a group that does not exist: whatever lies there
         }
         __syncwarp();
@@ -389,13 +397,13 @@ __global__ void __launch_bounds__(Teams<kBlocks, kCols>::kThreads, 1) i4_kernel(
     }
     ptx::named_barrier(2, Team::kThreads);
   }
-  const uint32_t ring = ptx::shared_address(shared);
+  const uint32_t x_ring = (ptx::shared_address(shared) + kSwizzle - 1) & ~(kSwizzle - 1);
   const int first = first_unit(blockIdx.x, p.units);
-  const uint32_t x_ring = ring + p.blocks * p.block_bytes;
+  const uint32_t ring = x_ring + p.x_chunks * p.rows * kXRowBytes;
   const Cta<kGateUp, kZeros> cta{
       p, ring, x_ring, full, empty, x_full, x_empty, first, first_unit(blockIdx.x + 1, p.units) - first};
   if (warp < Team::kMultipliers) {
-    auto* sums = reinterpret_cast<float*>(shared + (x_ring - ring) + p.x_chunks * p.rows * kXPitch);
+    auto* sums = reinterpret_cast<float*>(shared + (ring - ptx::shared_address(shared)) + p.blocks * p.block_bytes);
     Multiplier<kBlocks, kCols, kGateUp, kZeros>{cta, sums, warp % kTeam, warp / kTeam, lane}.run();
   } else if (warp == Team::kMultipliers) {
     copy_weights(cta);
@@ -408,8 +416,8 @@ __global__ void __launch_bounds__(Teams<kBlocks, kCols>::kThreads, 1) i4_kernel(
 // Fills what depends on shape and card; returns the bytes of shared memory.
 template <int kBlocks, int kCols>
 int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
-  // Where two teams take chunks in turns, a place of a ring has to stay one team's: a barrier's parity tells only two uses
-  // apart, and the other team's use would lie between two of a team's own.
+  // Where two teams take chunks in turns, a place of a ring has to stay one team's: a barrier's parity tells only two
+  // uses apart, and the other team's use would lie between two of a team's own.
   constexpr int kTurns = Teams<kBlocks, kCols>::kByChunk ? Teams<kBlocks, kCols>::kCount : 1;
   constexpr int kMinBlocks = kTurns == 2 ? 4 : 3;
   constexpr int kXBytes = 36 << 10;
@@ -419,7 +427,7 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
   p.pass_tiles = (tiles + passes - 1) / passes;
   p.block_tiles = kBlocks == 1 ? p.pass_tiles : kBlockTiles;
   p.block_bytes = (p.block_tiles * 16 * (i4::kChunkBytes + i4::header_bytes(zeros)) + 127) / 128 * 128;
-  const int x_bytes = p.rows * kXPitch;
+  const int x_bytes = p.rows * kXRowBytes;
   p.x_chunks = std::min({p.chunks, kMaxXChunks, std::max(kXBytes / x_bytes, 2)});
   if (p.x_chunks < p.chunks) p.x_chunks -= p.x_chunks % kTurns;
   const auto sum_bytes = [&p](int shift) {
@@ -428,7 +436,7 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
   p.sum_shift = 0;
   while (1 << p.sum_shift < p.pass_tiles && sum_bytes(p.sum_shift + 1) <= kSumBytes) ++p.sum_shift;
   constexpr int kBeyond = kBlocks == 1 ? 16 * i4::kChunkBytes : 0;  // a tile behind the last block is read as well
-  const int rest = p.x_chunks * x_bytes + sum_bytes(p.sum_shift) + kBeyond;
+  const int rest = static_cast<int>(kSwizzle) + p.x_chunks * x_bytes + sum_bytes(p.sum_shift) + kBeyond;
   const int budget = std::clamp(rest + kMinBlocks * p.block_bytes, kRing, kWhole);
   p.blocks = std::min((budget - rest) / p.block_bytes, kMaxBlocks);
   p.blocks -= p.blocks % kTurns;
@@ -456,13 +464,15 @@ cudaError_t launch_i4(const MatmulWeight& weight, const MatmulOperands& operands
                       cudaStream_t stream) {
   I4Params p = {};
   p.w = static_cast<const uint8_t*>(weight.data);
-  p.x = static_cast<const uint8_t*>(operands.x);
+  p.x_map = tensor_map<3>(operands.x,
+                          {kXSpan, static_cast<uint64_t>(operands.rows), static_cast<uint64_t>(weight.k / kXSpan)},
+                          {static_cast<uint64_t>(operands.x_stride) * 2, kXSpan * 2},
+                          {kXSpan, static_cast<uint32_t>(operands.rows), i4::kChunk / kXSpan});
   p.bias = weight.bias;
   p.y = operands.y;
   p.count = operands.count;
   p.n = weight.n;
   p.k = weight.k;
-  p.x_row_bytes = operands.x_stride * 2;
   p.y_stride = operands.y_stride;
   p.units = weight.gate_up ? weight.n / 2 : weight.n;
   p.rows = operands.rows;

@@ -29,13 +29,14 @@ struct XGroup {
   uint32_t b[kCols][4][4];
   float sum[kCols][2];  // of columns 2 t and 2 t + 1
 
-  // `at`: of each eight rows the lane's address for ldmatrix.
-  __device__ __forceinline__ void load(const uint32_t (&at)[kCols]) {
+  // `at`: of each eight rows the lane's addresses for ldmatrix in the two spans of 64 columns, whose second halves are
+  // 64 bytes on or back (the 128-byte swizzle).
+  __device__ __forceinline__ void load(const uint32_t (&at)[kCols][2]) {
     constexpr uint32_t kOnes = 0x3f803f80u;
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], at[c] + j * 64);
+      for (int j = 0; j < 4; ++j) ptx::load_matrices(b[c][j], at[c][j / 2] ^ (j % 2 * 64));
     }
 #pragma unroll
     for (int c = 0; c < kCols; ++c) {

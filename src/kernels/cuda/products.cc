@@ -226,17 +226,12 @@ MatmulOperands prepare(const CudaLinear& weight, const Activation& x, int64_t m,
 }  // namespace
 
 bool Products::run_own(const MatmulWeight& weight, const MatmulOperands& operands, CudaStream& stream) {
-  // With more than eight rows the skinny kernel multiplies everything twice, and is still faster where the batch kernel
-  // has to split K.
-  constexpr int32_t kOnce = 8;
-  constexpr int32_t kTileRows = 128;
-  const bool batch = operands.rows > kSkinnyRows || (operands.rows > kOnce && weight.n >= device_.num_sms * kTileRows);
-  if (batch && batch_i4_supports(weight, operands, device_)) {
-    CUDA_CHECK(matmul_batch_i4(weight, operands, device_, stream.handle()));
-    return true;
-  }
   if (skinny_supports(weight, operands, device_)) {
     CUDA_CHECK(matmul_skinny(weight, operands, device_, stream.handle()));
+    return true;
+  }
+  if (batch_i4_supports(weight, operands, device_)) {
+    CUDA_CHECK(matmul_batch_i4(weight, operands, device_, stream.handle()));
     return true;
   }
   if (wide_i4_supports(weight, operands, device_)) {
