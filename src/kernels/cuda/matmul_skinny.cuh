@@ -6,12 +6,12 @@
 // The grid is one CTA per SM, and each owns an equal run of W's rows (of gate/up pairs): no split of K over CTAs, so no
 // second pass, and the largest share is one row above the smallest. A CTA walks its rows in passes of as many as its
 // accumulators hold. Per pass it walks K in chunks: four warps copy a chunk of each row (512 bytes) and of x into a
-// ring in shared memory with the bulk copy engine; eight warps wait for it and each takes 64 bytes of every row (32
+// ring in shared memory with the copy engines; eight warps wait for it and each takes 64 bytes of every row (32
 // bf16 columns or 64 fp8) through mma.sync, W being the 16-row operand and rows of x the columns: 1 to 8 rows cost the
 // same. At the end of a pass the eight partial sums are added in order.
 //
 //   W rows ─► ┌ stage 0 ┐┌ stage 1 ┐ … ─► warp 0: bytes 0–63 of each row    ─► acc ┐
-//   x rows ─► └ rows, x ┘└─────────┘      warp 1: bytes 64–127               ─► acc ┼─► + in shared memory ─► epilogue
+//   x rows ─► └ x, rows ┘└─────────┘      warp 1: bytes 64–127               ─► acc ┼─► + in shared memory ─► epilogue
 //                                         …                                        ┘
 // The ring is filled with weights before griddepcontrol.wait, so a product's first rows arrive while the small kernels
 // before it run; and while it ends, it has its successor's first rows brought into the second-level cache. Two
@@ -27,31 +27,25 @@
 #include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_skinny_tiles.cuh"
+#include "kernels/cuda/tensor_map.h"
 
 namespace glimpse::cuda {
 
 namespace skinny {
 
+// Of a row of x, which is bf16: the columns that meet a warp's 64 bytes of W. Those of all rows lie together, warp
+// after warp, so that one copy of the tensor engine brings a chunk.
 template <MatmulFormat kFormat>
-struct XLayout {
-  static constexpr int kBytes = kChunk;  // of x per chunk
-  static constexpr int kPitch = kRowPitch;
-};
-template <>
-struct XLayout<MatmulFormat::kF8> {
-  static constexpr int kBytes = kChunk * 2;
-  static constexpr int kPitch = kBytes + 16;  // a lane reads 32 bytes, in two halves
-};
+constexpr int kXSpan = kFormat == MatmulFormat::kF8 ? 2 * kSpan : kSpan;  // bytes
 
 struct Params {
+  CUtensorMap x_map;
   const uint8_t* w;
-  const uint8_t* x;
   const float* scales;  // kF8
   const float* bias;
   void* y;
   const int32_t* count;
   int64_t w_row_bytes;
-  int64_t x_row_bytes;
   int64_t y_stride;
   int32_t units;       // output columns: rows of W, or gate/up pairs
   int32_t rows;        // of x
@@ -60,7 +54,6 @@ struct Params {
   int32_t grain;       // a pass has a multiple of so many, but for a CTA's last
   int32_t chunks;      // of K
   int32_t last_bytes;  // of a W row, last chunk
-  int32_t last_x_bytes;
   int32_t stages;
   int32_t stage_bytes;
   bool y_f32;
@@ -138,12 +131,11 @@ struct Producer {
   __device__ void copy_weights(const Step& step, int stage) const {
     const bool last = step.chunk == p.chunks - 1;
     const uint32_t bytes = last ? p.last_bytes : kChunk;
-    const uint32_t x_bytes = last ? p.last_x_bytes : XLayout<kFormat>::kBytes;
     const uint32_t barrier = full + 8 * stage;
     if (warp == 0 && leader) {
-      ptx::barrier_arrive_expect(barrier, (kGateUp ? 2 : 1) * step.range.count * bytes + p.rows * x_bytes);
+      ptx::barrier_arrive_expect(barrier, (kGateUp ? 2 : 1) * step.range.count * bytes + x_bytes());
     }
-    const uint32_t base = ring + stage * p.stage_bytes;
+    const uint32_t base = ring + stage * p.stage_bytes + x_bytes();
     const uint8_t* source =
         p.w + static_cast<int64_t>(step.chunk) * kChunk + static_cast<int64_t>(step.range.first) * p.w_row_bytes;
     copy_rows(base, source, step.range.count, bytes, barrier);
@@ -154,17 +146,11 @@ struct Producer {
   }
 
   __device__ void copy_x(const Step& step, int stage) const {
-    const uint32_t bytes = step.chunk == p.chunks - 1 ? p.last_x_bytes : XLayout<kFormat>::kBytes;
-    const int first = kProducers - 1 - warp;
-    uint32_t destination =
-        ring + stage * p.stage_bytes + (kGateUp ? 2 : 1) * p.pass_units * kRowPitch + first * XLayout<kFormat>::kPitch;
-    const uint8_t* source = p.x + static_cast<int64_t>(step.chunk) * XLayout<kFormat>::kBytes + first * p.x_row_bytes;
-    for (int r = first; r < p.rows; r += kProducers) {
-      if (leader) ptx::bulk_copy(destination, source, bytes, full + 8 * stage, keep_policy);
-      destination += kProducers * XLayout<kFormat>::kPitch;
-      source += kProducers * p.x_row_bytes;
-    }
+    if (warp != kProducers - 1 || !leader) return;
+    ptx::tensor_copy(ring + stage * p.stage_bytes, &p.x_map, 0, 0, step.chunk * kWarps, full + 8 * stage, keep_policy);
   }
+
+  __device__ uint32_t x_bytes() const { return p.rows * kWarps * kXSpan<kFormat>; }
 
   __device__ void run(uint32_t empty) const {
     const int total = p.passes * p.chunks;
@@ -172,6 +158,7 @@ struct Producer {
     Step step{.range = passes[0]};
     Step again = step;
     for (int i = 0; i < fill; ++i, advance(step)) copy_weights(step, i);
+    ptx::prefetch_map(&p.x_map);
     ptx::wait_for_previous();
     for (int i = 0; i < fill; ++i, advance(again)) copy_x(again, i);
     int stage = 0;
@@ -225,9 +212,11 @@ struct Consumer {
         .step = (kGateUp ? 8 : 16) * kRowPitch,
     };
 #pragma unroll
-    for (int c = 0; c < kCols; ++c) x_row[c] = min(c * 8 + group, p.rows - 1) * XLayout<kFormat>::kPitch;
+    for (int c = 0; c < kCols; ++c) {
+      x_row[c] = (warp * p.rows + min(c * 8 + group, p.rows - 1)) * kXSpan<kFormat> + lane % 4 * (kXSpan<kFormat> / 4);
+    }
     const int last_spans = p.last_bytes / kSpan;
-    const uint32_t x_at = (kGateUp ? 2 : 1) * p.pass_units * kRowPitch;
+    const uint32_t w_at = p.rows * kWarps * kXSpan<kFormat>;
     int stage = 0;
     uint32_t parity = 0;
     int count = -1;  // not known yet
@@ -244,11 +233,11 @@ struct Consumer {
         ptx::barrier_wait(full + 8 * stage, parity);
         if (count < 0) count = load_count();  // x is here, so the kernels before are done; used much later
         if (chunk < p.chunks - 1 || warp < last_spans) {
-          const uint32_t w = ring + stage * p.stage_bytes;
+          const uint32_t x = ring + stage * p.stage_bytes;
           if constexpr (kFormat == MatmulFormat::kF8) {
-            multiply_f8<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
+            multiply_f8<kTiles, kCols>(acc, tiles, x + w_at, x, row, x_row, warp, lane);
           } else {
-            multiply_bf16<kTiles, kCols>(acc, tiles, w, w + x_at, row, x_row, warp, lane);
+            multiply_bf16<kTiles, kCols>(acc, tiles, x + w_at, x, row, x_row, warp, lane);
           }
         }
         __syncwarp();
@@ -382,7 +371,7 @@ Plan make_plan(Params& p, bool gate_up, int num_sms) {
   const auto size = [&](int passes) {
     p.passes = passes;
     p.pass_units = std::min(most, (grains + passes - 1) / passes * p.grain);
-    p.stage_bytes = p.pass_units * unit_rows * kRowPitch + p.rows * XLayout<kFormat>::kPitch;
+    p.stage_bytes = p.pass_units * unit_rows * kRowPitch + p.rows * kWarps * kXSpan<kFormat>;
     p.stage_bytes = (p.stage_bytes + 127) / 128 * 128;
     return kWarps * p.rows * sums_pitch(p.pass_units * unit_rows) * 4;
   };
@@ -406,13 +395,16 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   const int element = kFormat == MatmulFormat::kF8 ? 1 : 2;
   Params p = {};
   p.w = static_cast<const uint8_t*>(weight.data);
-  p.x = static_cast<const uint8_t*>(operands.x);
+  constexpr uint32_t kColumns = kXSpan<kFormat> / 2;
+  p.x_map = tensor_map<3>(operands.x,
+                          {kColumns, static_cast<uint64_t>(operands.rows), static_cast<uint64_t>(weight.k) / kColumns},
+                          {static_cast<uint64_t>(operands.x_stride) * 2, kXSpan<kFormat>},
+                          {kColumns, static_cast<uint32_t>(operands.rows), kWarps}, CU_TENSOR_MAP_SWIZZLE_NONE);
   p.scales = weight.scales;
   p.bias = weight.bias;
   p.y = operands.y;
   p.count = operands.count;
   p.next = operands.next;
-  p.x_row_bytes = operands.x_stride * 2;
   p.y_stride = operands.y_stride;
   p.units = weight.gate_up ? weight.n / 2 : weight.n;
   p.rows = operands.rows;
@@ -420,7 +412,6 @@ cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operand
   const int columns = kChunk / element;  // per chunk
   p.chunks = (weight.k + columns - 1) / columns;
   const int last = weight.k - (p.chunks - 1) * columns;
-  p.last_x_bytes = last * 2;
   p.w_row_bytes = static_cast<int64_t>(weight.k) * element;
   p.last_bytes = last * element;
   const Plan plan = make_plan<kFormat>(p, weight.gate_up, device.num_sms);

@@ -27,14 +27,14 @@ struct LaneRows {
   __device__ __forceinline__ uint32_t at(int m, int h) const { return min(first[h] + m * step, last[h]); }
 };
 
-// One warp's share of a stage: 64 bytes of each row of W against the rows of x.
+// One warp's share of a stage: 64 bytes of each row of W against the rows of x, of which `x_row` is this lane's.
 template <int kTiles, int kCols>
 __device__ __forceinline__ void multiply_bf16(float (&acc)[kTiles][kCols][4], int tiles, uint32_t w, uint32_t x,
                                               const LaneRows& row, const uint32_t (&x_row)[kCols], int warp, int lane) {
   const uint32_t at = warp * kSpan + (lane & 3) * 16;
   uint4 b[kCols];
 #pragma unroll
-  for (int c = 0; c < kCols; ++c) b[c] = ptx::load_shared_16(x + x_row[c] + at);
+  for (int c = 0; c < kCols; ++c) b[c] = ptx::load_shared_16(x + x_row[c]);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     if (kTiles > 2 && m >= tiles) break;  // also keeps the compiler from mixing tiles, for which registers lack
@@ -60,7 +60,7 @@ __device__ __forceinline__ void multiply_f8(float (&acc)[kTiles][kCols][4], int 
   for (int c = 0; c < kCols; ++c) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint4 v = ptx::load_shared_16(x + x_row[c] + 2 * at + half * 16);
+      const uint4 v = ptx::load_shared_16(x + x_row[c] + half * 16);
       b[c][half * 4 + 0] = ptx::bf16x2_to_f16x2(v.x);
       b[c][half * 4 + 1] = ptx::bf16x2_to_f16x2(v.y);
       b[c][half * 4 + 2] = ptx::bf16x2_to_f16x2(v.z);
