@@ -306,7 +306,7 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
       for (const int rows : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 128, 130, 512}) {
         if (rows > (kernel == Kernel::kGeneric  ? 3
                     : kernel == Kernel::kSkinny ? 16
-                    : kernel == Kernel::kBatch  ? 64
+                    : kernel == Kernel::kBatch  ? 128
                                                 : 512))
           continue;
         if (quick && rows > 130) continue;

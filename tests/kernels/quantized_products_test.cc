@@ -154,7 +154,8 @@ class QuantizedProducts : public ::testing::Test {
     if (const std::string why = why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
   }
 
-  void check(const Stored& stored, const std::vector<int64_t>& counts = {1, 5, 8, 9, 16, 17, 31, 32, 33, 64, 65, 200}) {
+  void check(const Stored& stored,
+             const std::vector<int64_t>& counts = {1, 5, 8, 9, 16, 17, 31, 32, 33, 64, 65, 128, 129, 200}) {
     for (const Target& target : targets()) {
       if (!target.cuda) continue;
       Rig rig(target);
@@ -191,12 +192,12 @@ TEST_F(QuantizedProducts, Int4GateUp) {
 
 // More rows than one tile for every multiprocessor holds.
 TEST_F(QuantizedProducts, Int4OfMoreTilesThanMultiprocessors) {
-  check(int4_weight(48'080, 384, 128, true, false, 7), {8, 9, 16, 33, 64});
+  check(int4_weight(48'080, 384, 128, true, false, 7), {8, 9, 16, 33, 64, 90});
 }
 
 // Enough rows for every multiprocessor, none of which has a second tile.
 TEST_F(QuantizedProducts, Int4GateUpOfOneTileEach) {
-  check(int4_weight(2 * 12'040, 1408, 128, false, true, 8), {9, 16, 17});
+  check(int4_weight(2 * 12'040, 1408, 128, false, true, 8), {9, 16, 17, 70});
 }
 
 TEST_F(QuantizedProducts, F8) {

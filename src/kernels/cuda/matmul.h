@@ -8,7 +8,7 @@
 // Four kernels for one packed copy of a weight:
 //   skinny   up to 16 rows of x, all formats, sm_90: streams W once, at the speed of memory (matmul_skinny.cuh,
 //            matmul_skinny_i4.cu)
-//   batch    17 to 64 rows, int4, sm_90: one CTA an SM makes all rows of x (matmul_batch_i4.cu)
+//   batch    17 to 128 rows, int4, sm_90: one CTA an SM makes all rows of x (matmul_batch_i4.cu)
 //   wide     more rows, int4: W is widened to bf16 in registers on its way into the tensor cores (matmul_wide_i4.cu);
 //            bf16 and fp8 weights lie row-major, as cuBLASLt takes them
 //   generic  any shape, any card, any format; slow (matmul_generic.cu)
@@ -89,7 +89,7 @@ cudaError_t matmul_wide_i4(const MatmulWeight& weight, const MatmulOperands& ope
                            cudaStream_t stream);
 
 // The same for at most kBatchRows rows.
-inline constexpr int32_t kBatchRows = 64;
+inline constexpr int32_t kBatchRows = 128;
 bool batch_i4_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
 cudaError_t matmul_batch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                             cudaStream_t stream);

@@ -13,7 +13,7 @@
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/wgmma.cuh"
 
-// Int4 products of 17 to 64 rows of x, a decode batch's: y^T = W x^T, with W as the left operand of wgmma.
+// Int4 products of 17 to 128 rows of x, a decode batch's: y^T = W x^T, with W as the left operand of wgmma.
 //
 // Here memory, tensor cores and the widening of W each take about as long, so all three have to overlap. One CTA has an
 // SM for itself and makes a tile of up to 256 rows of W and all rows of x: x is brought once for all four warpgroups of
@@ -41,10 +41,9 @@ constexpr int kStageGroups = 2;                              // of W
 constexpr int kStageBytes = kStageGroups * i4::kGroupBytes;  // of a row
 constexpr int kChunkStages = i4::kChunkGroups / kStageGroups;
 constexpr int kGroupSteps = i4::kGroup / 16;
-// A warp that waits for its products widens nothing, so they are issued in small batches, of which some may be pending.
-constexpr int kBatch = 1;  // of products
-constexpr int kPending = 3;
-constexpr int kBuffers = kBatch * (kPending + 1);
+// Products of a warp that may be unfinished while it widens the next one's W.
+template <int kTokens>
+constexpr int kPending = kTokens == 128 ? 1 : 3;  // registers lack for more
 constexpr int kMaxSplit = 8;
 constexpr int kSumPitch = kTileRows + 4;  // of the tile of sums, in floats
 constexpr int kWeightStages = 4;
@@ -54,30 +53,19 @@ template <int kTokens>
 struct XRing {
   static constexpr int kHalf = kTokens * 128;  // 64 columns
   static constexpr int kStage = 2 * kHalf;     // a group
-  static constexpr int kStages = kTokens == 64 ? 4 : 8;
+  static constexpr int kStages = 256 / kTokens;
 };
 
 template <int kTokens, bool kZeros>
 constexpr int kShared = kWeightStages * (kWeightStage + kTileRows * i4::header_bytes(kZeros)) +
                         XRing<kTokens>::kStages * XRing<kTokens>::kStage + 1024;
 
-struct Params {
-  const uint8_t* w;
-  const float* bias;
-  void* y;
-  const int32_t* count;
-  int64_t n;  // rows of W
-  int32_t k;
-  int64_t y_stride;
-  int32_t units;  // output columns: rows of W, or gate/up pairs
-  int32_t rows;   // of x
+struct Params : ProductParams {
   int32_t stages;
   int32_t tiles;
   int32_t tile_units;
   int32_t split;
   bool through_shared;  // no CTA has more than one tile
-  bool y_f32;
-  MatmulNext next;
 };
 
 struct Maps {
@@ -165,6 +153,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Cta& cta, float*
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   using X = XRing<kTokens>;
   constexpr int kHeader = i4::header_bytes(kZeros);
+  constexpr int kBuffers = kPending<kTokens> + 1;
   const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0);
   const int lane = threadIdx.x % 32;
   // A lane's two rows in the tile, the second so many rows behind the first.
@@ -202,19 +191,14 @@ __device__ __forceinline__ void multiply(const Params& p, const Cta& cta, float*
         }
         const uint64_t x = x_ring + (x_turn.stage * X::kStage >> 4);
 #pragma unroll
-        for (int step = 0; step < kGroupSteps; step += kBatch) {
-#pragma unroll
-          for (int b = 0; b < kBatch; ++b) words.widen(a[(step + b) % kBuffers], step + b);
+        for (int step = 0; step < kGroupSteps; ++step) {
+          words.widen(a[step % kBuffers], step);
           if (step == 0) ptx::barrier_wait(cta.x_full + 8 * x_turn.stage, x_turn.parity);
           wgmma::fence();
-#pragma unroll
-          for (int b = 0; b < kBatch; ++b) {
-            const int at = (step + b) / 4 * X::kHalf + (step + b) % 4 * 32;
-            wgmma::multiply(acc, a[(step + b) % kBuffers], x + (at >> 4));
-          }
+          wgmma::multiply(acc, a[step % kBuffers], x + ((step / 4 * X::kHalf + step % 4 * 32) >> 4));
           wgmma::commit();
-          wgmma::wait<kPending>();  // the registers of the products before those are free
-          if (step / kBatch + 1 == kPending) {
+          wgmma::wait<kPending<kTokens>>();  // the registers of the products before those are free
+          if (step + 1 == kPending<kTokens>) {
             if (lane == 0 && x_before != 0) ptx::barrier_arrive(x_before);
             x_before = cta.x_empty + 8 * x_turn.stage;
           }
@@ -339,52 +323,34 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
+// How many CTAs run at once in clusters of `split`: parts of the card's SMs are too few for one more cluster.
 template <int kTokens, bool kGateUp, bool kZeros>
-struct Launch {
-  static constexpr auto kFunction = batch_kernel<kTokens, kGateUp, kZeros>;
-
-  cudaLaunchAttribute attributes[2] = {};
-  cudaLaunchConfig_t config = {};
-
-  Launch(int grid, int split, cudaStream_t stream) {
-    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[0].val.programmaticStreamSerializationAllowed = 1;
-    attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim.x = split;
-    attributes[1].val.clusterDim.y = 1;
-    attributes[1].val.clusterDim.z = 1;
-    config.gridDim = dim3(grid);
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = kShared<kTokens, kZeros>;
-    config.stream = stream;
-    config.attrs = attributes;
-    config.numAttrs = 2;
-  }
-
-  // How many CTAs run at once in clusters of `split`: parts of the card's SMs are too few for one more cluster.
-  static int capacity(int split, int num_sms) {
-    if (split == 1) return num_sms;
-    static std::atomic<int> known[kMaxSplit + 1];
-    int clusters = known[split].load(std::memory_order_relaxed);
-    if (clusters == 0) {
-      Launch launch(split, split, nullptr);
-      if (cudaOccupancyMaxActiveClusters(&clusters, kFunction, &launch.config) != cudaSuccess) clusters = 0;
-      known[split].store(clusters, std::memory_order_relaxed);
+int capacity(int split, int num_sms) {
+  if (split == 1) return num_sms;
+  static std::atomic<int> known[kMaxSplit + 1];
+  int clusters = known[split].load(std::memory_order_relaxed);
+  if (clusters == 0) {
+    const auto function = batch_kernel<kTokens, kGateUp, kZeros>;
+    const ProductLaunch launch(split, kThreads, kShared<kTokens, kZeros>, split, nullptr);
+    if (ProductLaunch::allow(function) != cudaSuccess ||
+        cudaOccupancyMaxActiveClusters(&clusters, function, &launch.config()) != cudaSuccess) {
+      clusters = 0;
     }
-    return clusters * split;
+    known[split].store(clusters, std::memory_order_relaxed);
   }
-};
+  return clusters * split;
+}
 
 // Few tiles are shared by clusters: the split with the least time, in stages of work; a beginning and an end take about
 // one and a half, and adding the parts as much again.
-template <typename Launch>
-int best_split(const Params& p, int tiles, int num_sms) {
+template <int kTokens, bool kGateUp, bool kZeros>
+int best_split(const Params& p, int num_sms) {
   double best = 1e30;
   int best_split = 1;
   for (int split = 1; split <= std::min(kMaxSplit, p.stages); ++split) {
-    const int capacity = Launch::capacity(split, num_sms);
-    if (capacity == 0) continue;
-    const int rounds = (tiles * split + capacity - 1) / capacity;
+    const int at_once = capacity<kTokens, kGateUp, kZeros>(split, num_sms);
+    if (at_once == 0) continue;
+    const int rounds = (p.tiles * split + at_once - 1) / at_once;
     const double cost = rounds * ((p.stages + split - 1) / split + (split == 1 ? 1.5 : 3.0));
     if (cost < best) {
       best = cost;
@@ -397,34 +363,12 @@ int best_split(const Params& p, int tiles, int num_sms) {
 template <int kTokens, bool kGateUp, bool kZeros>
 cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                    cudaStream_t stream) {
-  using Launch = Launch<kTokens, kGateUp, kZeros>;
-  static_assert(kTokens * kSumPitch * 4 <= kShared<kTokens, kZeros> && kShared<kTokens, kZeros> <= 226 << 10);
-  if (auto error = cudaFuncSetAttribute(Launch::kFunction, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                        kShared<kTokens, kZeros>);
-      error != cudaSuccess) {
-    return error;
-  }
-  if (auto error = cudaFuncSetAttribute(Launch::kFunction, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                        cudaSharedmemCarveoutMaxShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  Params p = {};
-  p.w = static_cast<const uint8_t*>(weight.data);
-  p.bias = weight.bias;
-  p.y = operands.y;
-  p.count = operands.count;
-  p.n = weight.n;
-  p.k = weight.k;
-  p.y_stride = operands.y_stride;
-  p.units = kGateUp ? weight.n / 2 : weight.n;
-  p.rows = operands.rows;
+  static_assert(kTokens * kSumPitch * 4 <= kShared<kTokens, kZeros> && kShared<kTokens, kZeros> <= kMaxShared);
+  Params p = {product_params(weight, operands)};
   p.stages = (weight.k / i4::kGroup + kStageGroups - 1) / kStageGroups;
-  p.y_f32 = operands.y_f32;
-  p.next = operands.next;
   constexpr int kUnits = kGateUp ? kTileRows / 2 : kTileRows;
   p.tiles = (p.units + kUnits - 1) / kUnits;
-  p.split = best_split<Launch>(p, p.tiles, device.num_sms);
+  p.split = best_split<kTokens, kGateUp, kZeros>(p, device.num_sms);
   // Every tile gets the same share of W; without a split every CTA, in each round.
   if (p.split == 1) p.tiles = std::min(p.units, (p.tiles + device.num_sms - 1) / device.num_sms * device.num_sms);
   p.tile_units = (p.units + p.tiles - 1) / p.tiles;
@@ -445,8 +389,9 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
   };
   if (chunks != 0) maps.w = rows_of(p.w, i4::kChunkBytes, n * chunks);
   if (tail != 0) maps.tail = rows_of(p.w + n * chunks * i4::kChunkBytes, tail, n);
-  const Launch launch(p.split == 1 ? std::min(p.tiles, device.num_sms) : p.tiles * p.split, p.split, stream);
-  return cudaLaunchKernelEx(&launch.config, Launch::kFunction, p, maps);
+  const int grid = p.split == 1 ? std::min(p.tiles, device.num_sms) : p.tiles * p.split;
+  return ProductLaunch(grid, kThreads, kShared<kTokens, kZeros>, p.split, stream)
+      .run(batch_kernel<kTokens, kGateUp, kZeros>, p, maps);
 }
 
 template <int kTokens>
@@ -468,8 +413,9 @@ bool batch_i4_supports(const MatmulWeight& weight, const MatmulOperands& operand
 
 cudaError_t matmul_batch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                             cudaStream_t stream) {
-  return operands.rows <= 32 ? launch<32>(weight, operands, device, stream)
-                             : launch<64>(weight, operands, device, stream);
+  if (operands.rows <= 32) return launch<32>(weight, operands, device, stream);
+  return operands.rows <= 64 ? launch<64>(weight, operands, device, stream)
+                             : launch<128>(weight, operands, device, stream);
 }
 
 }  // namespace glimpse::cuda

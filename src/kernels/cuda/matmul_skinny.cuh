@@ -38,17 +38,10 @@ namespace skinny {
 template <MatmulFormat kFormat>
 constexpr int kXSpan = kFormat == MatmulFormat::kF8 ? 2 * kSpan : kSpan;  // bytes
 
-struct Params {
+struct Params : ProductParams {
   CUtensorMap x_map;
-  const uint8_t* w;
   const float* scales;  // kF8
-  const float* bias;
-  void* y;
-  const int32_t* count;
   int64_t w_row_bytes;
-  int64_t y_stride;
-  int32_t units;       // output columns: rows of W, or gate/up pairs
-  int32_t rows;        // of x
   int32_t passes;      // per CTA
   int32_t pass_units;  // most units of a pass
   int32_t grain;       // a pass has a multiple of so many, but for a CTA's last
@@ -56,8 +49,6 @@ struct Params {
   int32_t last_bytes;  // of a W row, last chunk
   int32_t stages;
   int32_t stage_bytes;
-  bool y_f32;
-  MatmulNext next;
 };
 
 // Floats between the sums of two rows of x: the rows of W in a pass, padded against bank conflicts.
@@ -386,29 +377,20 @@ Plan make_plan(Params& p, bool gate_up, int num_sms) {
 
 template <MatmulFormat kFormat, int kTiles, int kCols, bool kGateUp>
 cudaError_t launch(const Params& p, const Plan& plan, cudaStream_t stream) {
-  return launch_product(kernel<kFormat, kTiles, kCols, kGateUp>, p, plan.grid, kThreads, plan.shared, stream);
+  return ProductLaunch(plan.grid, kThreads, plan.shared, 1, stream).run(kernel<kFormat, kTiles, kCols, kGateUp>, p);
 }
 
 template <MatmulFormat kFormat>
 cudaError_t launch_any(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                        cudaStream_t stream) {
   const int element = kFormat == MatmulFormat::kF8 ? 1 : 2;
-  Params p = {};
-  p.w = static_cast<const uint8_t*>(weight.data);
+  Params p = {product_params(weight, operands)};
   constexpr uint32_t kColumns = kXSpan<kFormat> / 2;
   p.x_map = tensor_map<3>(operands.x,
                           {kColumns, static_cast<uint64_t>(operands.rows), static_cast<uint64_t>(weight.k) / kColumns},
                           {static_cast<uint64_t>(operands.x_stride) * 2, kXSpan<kFormat>},
                           {kColumns, static_cast<uint32_t>(operands.rows), kWarps}, CU_TENSOR_MAP_SWIZZLE_NONE);
   p.scales = weight.scales;
-  p.bias = weight.bias;
-  p.y = operands.y;
-  p.count = operands.count;
-  p.next = operands.next;
-  p.y_stride = operands.y_stride;
-  p.units = weight.gate_up ? weight.n / 2 : weight.n;
-  p.rows = operands.rows;
-  p.y_f32 = operands.y_f32;
   const int columns = kChunk / element;  // per chunk
   p.chunks = (weight.k + columns - 1) / columns;
   const int last = weight.k - (p.chunks - 1) * columns;

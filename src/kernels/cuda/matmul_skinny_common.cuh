@@ -1,17 +1,18 @@
 #pragma once
 
-// What the kernels of up to 16 rows of x share (matmul_skinny.cuh, matmul_skinny_i4.cu).
+// What the kernels that stream the weights share (matmul_skinny.cuh, matmul_skinny_i4.cu, matmul_batch_i4.cu).
 
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_launch.cuh"
 #include "kernels/cuda/matmul_ptx.cuh"
 
 namespace glimpse::cuda::skinny {
 
 // Shared memory of a CTA: mostly so much that the small kernels between products find room beside it, or all of it.
 constexpr int kRing = 192 << 10;
-constexpr int kWhole = 226 << 10;
+constexpr int kWhole = kMaxShared;
 
 // The first of this CTA's units; the grid's first behind its last one is `units`.
 __device__ __forceinline__ int first_unit(uint32_t cta, int units) {
@@ -36,29 +37,6 @@ __device__ __forceinline__ void prefetch_next(const MatmulNext& next, int warp, 
       }
     }
   }
-}
-
-template <typename Params>
-cudaError_t launch_product(void (*function)(Params), const Params& p, int grid, int threads, int shared,
-                           cudaStream_t stream) {
-  cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kWhole);
-  // Kernels that want different divisions of L1 and shared memory do not run beside each other.
-  if (error == cudaSuccess) {
-    error =
-        cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
-  }
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(grid);
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  return cudaLaunchKernelEx(&config, function, p);
 }
 
 cudaError_t launch_bf16(const MatmulWeight&, const MatmulOperands&, const MatmulDevice&, cudaStream_t);

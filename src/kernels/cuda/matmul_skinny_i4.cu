@@ -41,17 +41,8 @@ constexpr int kMaxBlocks = 16;              // in the ring of weights
 constexpr int kMaxXChunks = 16;             // in the ring of x
 constexpr int kSumBytes = 18 << 10;         // of partial sums, about
 
-struct I4Params {
-  CUtensorMap x_map;  // spans of 64 columns of all rows
-  const uint8_t* w;
-  const float* bias;
-  void* y;
-  const int32_t* count;
-  int64_t n;  // rows of W
-  int32_t k;
-  int64_t y_stride;
-  int32_t units;        // output columns: rows of W, or gate/up pairs
-  int32_t rows;         // of x
+struct I4Params : ProductParams {
+  CUtensorMap x_map;    // spans of 64 columns of all rows
   int32_t chunks;       // of K
   int32_t pass_tiles;   // tiles of a pass
   int32_t block_tiles;  // tiles of a block
@@ -59,8 +50,6 @@ struct I4Params {
   int32_t block_bytes;
   int32_t x_chunks;   // in the ring of x; all of them: x is brought once
   int32_t sum_shift;  // 2^sum_shift tiles are added up at a time
-  bool y_f32;
-  MatmulNext next;
 };
 
 // A place in a ring of `size`, and the parity of the round.
@@ -446,8 +435,8 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
 template <int kBlocks, int kCols, bool kGateUp, bool kZeros>
 cudaError_t launch_with(I4Params p, int grid, cudaStream_t stream) {
   const int shared = lay_out<kBlocks, kCols>(p, kGateUp, kZeros, grid);
-  return launch_product(i4_kernel<kBlocks, kCols, kGateUp, kZeros>, p, grid, Teams<kBlocks, kCols>::kThreads, shared,
-                        stream);
+  return ProductLaunch(grid, Teams<kBlocks, kCols>::kThreads, shared, 1, stream)
+      .run(i4_kernel<kBlocks, kCols, kGateUp, kZeros>, p);
 }
 
 template <int kCols, bool kZeros>
@@ -462,23 +451,12 @@ cudaError_t launch_with(const I4Params& p, bool gate_up, int grid, cudaStream_t 
 
 cudaError_t launch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                       cudaStream_t stream) {
-  I4Params p = {};
-  p.w = static_cast<const uint8_t*>(weight.data);
+  I4Params p = {product_params(weight, operands)};
   p.x_map = tensor_map<3>(operands.x,
                           {kXSpan, static_cast<uint64_t>(operands.rows), static_cast<uint64_t>(weight.k / kXSpan)},
                           {static_cast<uint64_t>(operands.x_stride) * 2, kXSpan * 2},
                           {kXSpan, static_cast<uint32_t>(operands.rows), i4::kChunk / kXSpan});
-  p.bias = weight.bias;
-  p.y = operands.y;
-  p.count = operands.count;
-  p.n = weight.n;
-  p.k = weight.k;
-  p.y_stride = operands.y_stride;
-  p.units = weight.gate_up ? weight.n / 2 : weight.n;
-  p.rows = operands.rows;
   p.chunks = i4::num_chunks(weight.k);
-  p.y_f32 = operands.y_f32;
-  p.next = operands.next;
   const int grid = std::min(device.num_sms, (p.units + 7) / 8);
   if (operands.rows <= 8) {
     return weight.zero_points ? launch_with<1, true>(p, weight.gate_up, grid, stream)

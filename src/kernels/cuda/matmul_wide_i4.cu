@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/i4_layout.h"
-#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_launch.cuh"
 #include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_wide_i4.cuh"
 #include "kernels/cuda/tensor_map.h"
@@ -27,6 +27,8 @@ using wide_i4::Turn;
 using wide_i4::Words;
 
 constexpr int kRowTile = 128;
+template <bool kGateUp>
+constexpr int kTileUnits = kGateUp ? kRowTile / 2 : kRowTile;
 constexpr int kConsumers = 256;
 // Of W in a stage, as in memory: gate rows, up rows, headers of gate rows, headers of up rows.
 constexpr int kHeadersAt = kRowTile * i4::kChunkBytes;
@@ -41,24 +43,13 @@ constexpr int kXStage = kTokens * 128;         // bytes: 64 columns
 constexpr int kThreads = kConsumers + 2 * 32;  // a warp for W, one for x
 constexpr int kShared = kXStages * kXStage + kWeightStages * kWeightStage + 1024;
 
-struct Params {
-  const uint8_t* w;
-  const float* bias;
-  void* y;
-  const int32_t* count;
-  int64_t n;  // rows of W
-  int32_t k;
-  int64_t y_stride;
-  int32_t units;
-  int32_t rows;
+struct Params : ProductParams {
   int32_t groups;
   int32_t chunks;
   int32_t token_tiles;
-  int32_t tile_units;  // units of a tile of W, at most 128 rows
   int32_t tiles;
   int32_t split;
   bool zero_points;
-  bool y_f32;
 };
 
 // Where the two rows of a lane lie in a stage: `values` of the next group of the first, headers of the first; the
@@ -119,11 +110,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (warp > kConsumers / 32) {
     // W. Rows that a tile lacks keep what was there; nobody reads their sums.
     const bool leader = ptx::elect_one();
-    const uint64_t policy = p.token_tiles == 1 ? ptx::policy_evict_first() : ptx::policy_evict_last();
+    const uint64_t policy = ptx::policy_evict_last();
     Turn<kWeightStages> turn{.parity = 1};
     for (int tile = first_tile; tile < p.tiles; tile += tile_step) {
-      const int first_unit = tile / p.token_tiles * p.tile_units;
-      const int units = min(p.tile_units, p.units - first_unit);
+      const int first_unit = tile / p.token_tiles * kTileUnits<kGateUp>;
+      const int units = min(kTileUnits<kGateUp>, p.units - first_unit);
       for (int chunk = first_chunk; chunk < end_chunk; ++chunk, turn.advance()) {
         ptx::barrier_wait(w_empty + 8 * turn.stage, turn.parity);
         const uint32_t barrier = w_full + 8 * turn.stage;
@@ -168,7 +159,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       float acc[kTokens / 2] = {};
       uint32_t before = 0;  // the barrier of the stage whose products may still run
       uint32_t a[2][4][4];
-      const int unit = tile / p.token_tiles * p.tile_units + lane / 4;
+      const int unit = tile / p.token_tiles * kTileUnits<kGateUp> + lane / 4;
       for (int chunk = first_chunk; chunk < end_chunk; ++chunk, w_turn.advance()) {
         ptx::barrier_wait(w_full + 8 * w_turn.stage, w_turn.parity);
         const uint32_t w = w_ring + w_turn.stage * kWeightStage;
@@ -206,8 +197,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       wgmma::wait<0>();
       if (lane == 0) ptx::barrier_arrive(before);
       if (p.split == 1) {
-        const int first_unit = tile / p.token_tiles * p.tile_units;
-        wide_i4::store_tile<kTokens, kGateUp>(p, acc, first_unit, min(p.tile_units, p.units - first_unit),
+        const int first_unit = tile / p.token_tiles * kTileUnits<kGateUp>;
+        wide_i4::store_tile<kTokens, kGateUp>(p, acc, first_unit, min(kTileUnits<kGateUp>, p.units - first_unit),
                                               tile % p.token_tiles * kTokens, warp, lane);
         continue;
       }
@@ -223,11 +214,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (p.split == 1) return;
   ptx::cluster_sync();
   // Each CTA of the cluster finishes its share of the tile's rows of x.
-  constexpr int kUnits = kGateUp ? kRowTile / 2 : kRowTile;
+  constexpr int kUnits = kTileUnits<kGateUp>;
   const int begin = kTokens * rank / p.split;
   const int end = kTokens * (rank + 1) / p.split;
-  const int first_unit = first_tile / p.token_tiles * p.tile_units;
-  const int units = min(p.tile_units, p.units - first_unit);
+  const int first_unit = first_tile / p.token_tiles * kTileUnits<kGateUp>;
+  const int units = min(kTileUnits<kGateUp>, p.units - first_unit);
   const int first_token = first_tile % p.token_tiles * kTokens;
   const int count = (p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count))) - first_token;
   const uint32_t base = ptx::shared_address(sums);
@@ -260,25 +251,13 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <bool kGateUp>
 cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                    cudaStream_t stream) {
-  static_assert(kTokens * kSumPitch * 4 <= kWeightStages * kWeightStage && kShared <= 226 << 10);
-  Params p = {};
-  p.w = static_cast<const uint8_t*>(weight.data);
-  p.bias = weight.bias;
-  p.y = operands.y;
-  p.count = operands.count;
-  p.n = weight.n;
-  p.k = weight.k;
-  p.y_stride = operands.y_stride;
-  p.units = kGateUp ? weight.n / 2 : weight.n;
-  p.rows = operands.rows;
+  static_assert(kTokens * kSumPitch * 4 <= kWeightStages * kWeightStage && kShared <= kMaxShared);
+  Params p = {product_params(weight, operands)};
   p.groups = weight.k / i4::kGroup;
   p.chunks = (p.groups + i4::kChunkGroups - 1) / i4::kChunkGroups;
   p.token_tiles = (operands.rows + kTokens - 1) / kTokens;
   p.zero_points = weight.zero_points;
-  p.y_f32 = operands.y_f32;
-  constexpr int kUnits = kGateUp ? kRowTile / 2 : kRowTile;
-  const int row_tiles = (p.units + kUnits - 1) / kUnits;
-  p.tiles = row_tiles * p.token_tiles;
+  p.tiles = (p.units + kTileUnits<kGateUp> - 1) / kTileUnits<kGateUp> * p.token_tiles;
   // The split with the least time: rounds of CTAs, each a part of K and, in groups of work, about three for its
   // beginning and end, and more where parts have to be added.
   const int slots = device.num_sms;
@@ -291,41 +270,11 @@ cudaError_t launch(const MatmulWeight& weight, const MatmulOperands& operands, c
       p.split = split;
     }
   }
-  // Where one tile of x is all there is, memory is the limit: every CTA gets the same share of W in each round.
-  p.tile_units = kUnits;
-  if (p.token_tiles == 1 && p.split == 1) {
-    const int rounds = (p.tiles + slots - 1) / slots;
-    p.tile_units = (p.units + rounds * slots - 1) / (rounds * slots);
-    p.tiles = (p.units + p.tile_units - 1) / p.tile_units;
-  }
   const CUtensorMap x_map =
       tensor_map<2>(operands.x, {static_cast<uint64_t>(weight.k), static_cast<uint64_t>(operands.rows)},
                     {static_cast<uint64_t>(operands.x_stride) * 2}, {64, kTokens});
-  const auto function = wide_kernel<kGateUp>;
-  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  if (auto error = cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                        cudaSharedmemCarveoutMaxShared);
-      error != cudaSuccess) {
-    return error;
-  }
-  cudaLaunchAttribute attributes[2] = {};
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = p.split;
-  attributes[1].val.clusterDim.y = 1;
-  attributes[1].val.clusterDim.z = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(p.split == 1 ? std::min(p.tiles, slots) : p.tiles * p.split);
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = kShared;
-  config.stream = stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
-  return cudaLaunchKernelEx(&config, function, p, x_map);
+  const int grid = p.split == 1 ? std::min(p.tiles, slots) : p.tiles * p.split;
+  return ProductLaunch(grid, kThreads, kShared, p.split, stream).run(wide_kernel<kGateUp>, p, x_map);
 }
 
 }  // namespace
