@@ -172,16 +172,17 @@ MatmulOperands operands_of(const X& x, int32_t rows, void* y, int64_t y_stride, 
           .count = count};
 }
 
-enum class Kernel { kGeneric, kSkinny, kBatch, kWide };
+enum class Kernel { kGeneric, kSkinny, kGateUp, kBatch, kWide };
 
 const char* name_of(Kernel kernel) {
-  const char* const names[] = {"generic", "skinny", "batch", "wide"};
+  const char* const names[] = {"generic", "skinny", "gate_up", "batch", "wide"};
   return names[static_cast<int>(kernel)];
 }
 
 cudaError_t enqueue(Kernel kernel, const MatmulWeight& w, const MatmulOperands& o, const MatmulDevice& device,
                     cudaStream_t stream) {
   if (kernel == Kernel::kSkinny) return matmul_skinny(w, o, device, stream);
+  if (kernel == Kernel::kGateUp) return matmul_gate_up(w, o, device, stream);
   if (kernel == Kernel::kBatch) return matmul_batch_i4(w, o, device, stream);
   if (kernel == Kernel::kWide) return matmul_wide_i4(w, o, device, stream);
   return matmul_generic(w, o, stream);
@@ -189,6 +190,7 @@ cudaError_t enqueue(Kernel kernel, const MatmulWeight& w, const MatmulOperands& 
 
 bool supports(Kernel kernel, const MatmulWeight& w, const MatmulOperands& o, const MatmulDevice& device) {
   return kernel == Kernel::kGeneric || (kernel == Kernel::kSkinny && skinny_supports(w, o, device)) ||
+         (kernel == Kernel::kGateUp && gate_up_supports(w, o, device)) ||
          (kernel == Kernel::kBatch && batch_i4_supports(w, o, device)) ||
          (kernel == Kernel::kWide && wide_i4_supports(w, o, device));
 }
@@ -300,7 +302,7 @@ int run_verify(const MatmulDevice& device, cudaStream_t stream, bool quick) {
   int failures = 0;
   for (const Case& c : cases) {
     const Weight w = make_weight(c.format, c.n, c.k, c.gate_up, c.bias, c.zeros, 7 + c.n);
-    for (const Kernel kernel : {Kernel::kGeneric, Kernel::kSkinny, Kernel::kBatch, Kernel::kWide}) {
+    for (const Kernel kernel : {Kernel::kGeneric, Kernel::kSkinny, Kernel::kGateUp, Kernel::kBatch, Kernel::kWide}) {
       double worst = 0;
       int worst_rows = 0;
       for (const int rows : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 128, 130, 512}) {
@@ -378,9 +380,9 @@ void run_time(const MatmulDevice& device, cudaStream_t stream, double copy, cons
         const int64_t units = shape.gate_up ? shape.n / 2 : shape.n;
         const Memory y(static_cast<size_t>(rows) * units * 2);
         const MatmulOperands o = operands_of(x, rows, y.get(), units, false, nullptr);
-        for (const Kernel kernel : {Kernel::kSkinny, Kernel::kBatch, Kernel::kWide}) {
+        for (const Kernel kernel : {Kernel::kSkinny, Kernel::kGateUp, Kernel::kBatch, Kernel::kWide}) {
           if (!supports(kernel, weights[0].packed, o, device)) continue;
-          if (kernel == Kernel::kBatch && rows < 8) continue;
+          if ((kernel == Kernel::kBatch || kernel == Kernel::kGateUp) && rows < 8) continue;
           if (kernel == Kernel::kWide && (rows <= 32 || (rows > 64 && shape.n > 100000))) continue;
           BENCH_CHECK(cudaDeviceSynchronize());
           const double us = bench::graph_us(stream,

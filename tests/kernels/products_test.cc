@@ -144,6 +144,9 @@ TEST(Products, LargeBatchesAndEpilogues) {
     check({.m = 257, .n = 128, .k = 64, .bias = bias, .epilogue = Epilogue::kGelu, .out = DType::kBF16}, seed++);
     check({.m = 129, .n = 512, .k = 128, .bias = bias, .gated = true, .out = DType::kBF16}, seed++);
     check({.m = 64, .n = 64, .k = 4096, .bias = bias}, seed++);
+    // Tiles of the gated kernel for many rows that are not full, in every direction.
+    check({.m = 300, .n = 432, .k = 200, .bias = bias, .gated = true, .out = DType::kBF16}, seed++);
+    check({.m = 700, .n = 2000, .k = 72, .bias = bias, .gated = true, .out = DType::kBF16}, seed++);
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// The instructions of sm_90a that attention uses, one function each: barriers in shared memory, the tensor copy engine,
-// warpgroup matrix products (PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Instructions").
+// The instructions of sm_90a that attention and the gated products use, one function each: barriers in shared memory,
+// the tensor copy engine, warpgroup matrix products (PTX ISA 9.0, "Asynchronous Warpgroup Level Matrix Instructions").
 
 #include <cuda.h>
 
@@ -68,6 +68,30 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity)
       : "memory");
 }
 
+// The same on the barrier at this place in the CTA `cta` of the cluster. Orders what the tensor cores have read, not
+// ordinary reads and writes of other CTAs.
+__device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, uint32_t cta) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(cta)
+      : "memory");
+}
+
+// All threads of all CTAs of the cluster.
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
 // Named barriers among `threads` threads of the block (0 is __syncthreads).
 __device__ __forceinline__ void named_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -114,6 +138,37 @@ __device__ __forceinline__ void copy_3d(void* dst, const CUtensorMap* map, uint6
       : "memory");
 }
 
+// To this place in every CTA of the mask; each gets the bytes on its own barrier.
+__device__ __forceinline__ void copy_2d_to(uint16_t ctas, void* dst, const CUtensorMap* map, uint64_t* barrier,
+                                           int32_t c0, int32_t c1) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, "
+      "%4}], [%2], %5;" ::"r"(shared_address(dst)),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(barrier)), "r"(c0), "r"(c1), "h"(ctas)
+      : "memory");
+}
+
+// --- Shared memory as matrices of 8 x 8 pairs of bytes; lane l gives the address of row l % 8 of matrix l / 8, and
+// r[i] is the lane's two elements of matrix i, in the order of a product's results.
+
+__device__ __forceinline__ void store_matrices(uint32_t address, uint32_t r0, uint32_t r1, uint32_t r2, uint32_t r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r0), "r"(r1),
+               "r"(r2), "r"(r3)
+               : "memory");
+}
+__device__ __forceinline__ void store_matrices(uint32_t address, uint32_t r0, uint32_t r1) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(r0), "r"(r1) : "memory");
+}
+
+__device__ __forceinline__ uint4 load_shared_16(uint32_t address) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(address)
+               : "memory");
+  return v;
+}
+
 // --- Warpgroup products.
 
 // Shared memory operand in the 128-byte swizzle, 1,024-byte aligned: eight rows of 128 bytes, then the next eight
@@ -152,12 +207,16 @@ __device__ __forceinline__ void pin_registers(float (&d)[kCount]) {
 #define GLIMPSE_REGS_88                                                                    \
   GLIMPSE_REGS_64 ", " GLIMPSE_REGS_8(64, 65, 66, 67, 68, 69, 70, 71) ", " GLIMPSE_REGS_8( \
       72, 73, 74, 75, 76, 77, 78, 79) ", " GLIMPSE_REGS_8(80, 81, 82, 83, 84, 85, 86, 87)
+#define GLIMPSE_REGS_104 \
+  GLIMPSE_REGS_88        \
+  ", " GLIMPSE_REGS_8(88, 89, 90, 91, 92, 93, 94, 95) ", " GLIMPSE_REGS_8(96, 97, 98, 99, 100, 101, 102, 103)
 #define GLIMPSE_D8(c, d, i) \
   c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
 #define GLIMPSE_D64(c, d)                                                                                     \
   GLIMPSE_D8(c, d, 0), GLIMPSE_D8(c, d, 8), GLIMPSE_D8(c, d, 16), GLIMPSE_D8(c, d, 24), GLIMPSE_D8(c, d, 32), \
       GLIMPSE_D8(c, d, 40), GLIMPSE_D8(c, d, 48), GLIMPSE_D8(c, d, 56)
 #define GLIMPSE_D88(c, d) GLIMPSE_D64(c, d), GLIMPSE_D8(c, d, 64), GLIMPSE_D8(c, d, 72), GLIMPSE_D8(c, d, 80)
+#define GLIMPSE_D104(c, d) GLIMPSE_D88(c, d), GLIMPSE_D8(c, d, 88), GLIMPSE_D8(c, d, 96)
 
 // d [64, 2 * kCount] (+)= A [64, 16] B [16, 2 * kCount], both from shared memory, both contiguous along the 16.
 // Thread t of the warpgroup holds rows t / 32 * 16 + t % 32 / 4 (and + 8), columns t % 4 * 2 (and + 1) of each eight:
@@ -186,6 +245,15 @@ __device__ __forceinline__ void product_ss(float (&d)[88], uint64_t a, uint64_t 
                  : GLIMPSE_D88("=f", d)
                  : "l"(a), "l"(b));
   }
+}
+
+// The same, added or not by what the kernel finds when it runs.
+__device__ __forceinline__ void product_ss(float (&d)[104], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %106, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n208k16.f32.bf16.bf16 {" GLIMPSE_REGS_104 "}, %104, %105, add, 1, 1, 0, 0;\n}"
+      : GLIMPSE_D104("+f", d)
+      : "l"(a), "l"(b), "r"(add));
 }
 
 // d [64, 128] += A [64, 16] B [16, 128]: A from registers, in the order of d (a[0..3] of eight columns' pairs), B from

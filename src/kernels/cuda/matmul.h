@@ -5,12 +5,13 @@
 // synchronises or looks at device data. Reference: kernels/reference/linear.cc; tolerances: docs/numerics.md,
 // "CUDA products".
 //
-// Four kernels for one packed copy of a weight:
+// Five kernels for one packed copy of a weight:
 //   skinny   up to 16 rows of x, all formats, sm_90: streams W once, at the speed of memory (matmul_skinny.cuh,
 //            matmul_skinny_i4.cu)
 //   batch    17 to 128 rows, int4, sm_90: one CTA an SM makes all rows of x (matmul_batch_i4.cu)
 //   wide     more rows, int4: W is widened to bf16 in registers on its way into the tensor cores (matmul_wide_i4.cu);
 //            bf16 and fp8 weights lie row-major, as cuBLASLt takes them
+//   gate_up  more rows, bf16, sm_90: silu(g) * u where the sums are (matmul_gate_up.cu)
 //   generic  any shape, any card, any format; slow (matmul_generic.cu)
 
 #include <cuda_runtime.h>
@@ -93,6 +94,11 @@ inline constexpr int32_t kBatchRows = 128;
 bool batch_i4_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
 cudaError_t matmul_batch_i4(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
                             cudaStream_t stream);
+
+// Gated kBF16 only, sm_90, any number of rows; k a multiple of 8, n of 16, y bf16. Deterministic.
+bool gate_up_supports(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device);
+cudaError_t matmul_gate_up(const MatmulWeight& weight, const MatmulOperands& operands, const MatmulDevice& device,
+                           cudaStream_t stream);
 
 // Any shape, card and format; kI4 needs k to be a multiple of 128. One warp per output.
 cudaError_t matmul_generic(const MatmulWeight& weight, const MatmulOperands& operands, cudaStream_t stream);

@@ -238,6 +238,10 @@ bool Products::run_own(const MatmulWeight& weight, const MatmulOperands& operand
     CUDA_CHECK(matmul_wide_i4(weight, operands, device_, stream.handle()));
     return true;
   }
+  if (gate_up_supports(weight, operands, device_)) {
+    CUDA_CHECK(matmul_gate_up(weight, operands, device_, stream.handle()));
+    return true;
+  }
   return false;
 }
 
@@ -248,7 +252,7 @@ bool Products::run_fused(const CudaLinear& weight, const Activation& x, const Ro
   packed.bias = weight.bias();
   packed.gate_up = weight.consumer == LinearConsumer::kGateUp;
   const bool few = rows.capacity <= few_rows(weight);
-  if (!few && weight.format != WeightFormat::kI4) return false;
+  if (!few && weight.format == WeightFormat::kF8) return false;
   MatmulOperands operands = prepare(weight, x, rows.capacity, rows.count, y, device_, stream, scratch);
   if (few) operands.next = foresee(weight, stream);
   return run_own(packed, operands, stream);
