@@ -4,8 +4,9 @@
 //   server_bench streams  --port P --streams 64 --tokens 128 [--pid PID] [--seed S]
 //     tokens/s, time to first token, completions' max/median, and CPU time of the server per token; the prompts are
 //     others in each run, or with a seed those of the last run with it, which a prefix cache has
-//   server_bench early    --port P --image FILE [--count 20]
-//     time to first token of a question: cold, and with upload and draft done first
+//   server_bench early    --port P --image FILE [--count 20] [--seed S] [--account]
+//     time to first token of a question: cold, and with upload and draft done first; the pictures are others in each
+//     run, or with a seed those of the last run with it. --account prints where each cold question's time went
 // A scripted server (tests/server/scripted_server) leaves the model out of the figures.
 
 #include <fmt/format.h>
@@ -35,6 +36,7 @@ struct Options {
   int prompt_words = 32;
   int seed = 0;  // 0: of the clock
   int pid = 0;
+  bool account = false;
   double timeout_s = 85;
 };
 
@@ -75,11 +77,20 @@ json::object chat(json::value content, bool stream, int max_tokens) {
           {"temperature", 0}};
 }
 
-// A different picture each time: bytes behind the end of the file change its hash, not what is decoded.
-json::value picture_content(std::string bytes, const std::string& file_id, int seed, const std::string& text) {
+// Whatever a run may not share with the last one begins here; it is others' numbers with a seed.
+uint32_t first_seed(const Options& o) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+  return o.seed != 0 ? static_cast<uint32_t>(o.seed) : static_cast<uint32_t>(now);
+}
+
+// Bytes behind the end of a file change its hash, not what is decoded.
+std::string other_picture(const std::string& bytes, std::mt19937& seeds) {
+  return bytes + std::to_string(seeds());
+}
+
+json::value picture_content(const std::string& bytes, const std::string& file_id, const std::string& text) {
   json::object picture;
   if (file_id.empty()) {
-    if (seed != 0) bytes += std::to_string(seed);
     picture = {{"type", "image_url"}, {"image_url", json::object{{"url", "data:image/jpeg;base64," + base64(bytes)}}}};
   } else {
     picture = {{"type", "file"}, {"file", json::object{{"file_id", file_id}}}};
@@ -115,6 +126,18 @@ double span_of(const json::value& answer, std::string_view name, std::string_vie
   return 0;
 }
 
+// One line: the client's time, then each span's begin and duration, by the server's clock.
+void print_account(double client_ms, const json::value& answer) {
+  fmt::print("{:7.2f} ms:", client_ms);
+  for (const json::value& span : answer.at("latency").at("spans").as_array()) {
+    const std::string_view name = span.at("name").as_string();
+    if (name == "decode" || name == "stream") continue;
+    fmt::print(" {} {:.1f}+{:.1f}", name, span.at("start_ms").to_number<double>(),
+               span.at("duration_ms").to_number<double>());
+  }
+  fmt::print("\n");
+}
+
 int overhead(const Options& o) {
   std::string bytes;
   if (!o.image.empty()) {
@@ -122,6 +145,7 @@ int overhead(const Options& o) {
     if (!read) return std::fprintf(stderr, "%s\n", read.error().message.c_str()), 1;
     bytes = *std::move(read);
   }
+  std::mt19937 seeds(static_cast<uint32_t>(o.seed));  // a second run's pictures are known
   std::vector<double> own;
   std::vector<double> decode;
   for (int i = 0; i < o.count; ++i) {
@@ -131,13 +155,13 @@ int overhead(const Options& o) {
     if (bytes.empty()) {
       body = json::serialize(chat(json::value(text), false, 2));
     } else if (o.upload == "base64") {
-      body = json::serialize(chat(picture_content(bytes, "", i + 1, text), false, 2));
+      body = json::serialize(chat(picture_content(other_picture(bytes, seeds), "", text), false, 2));
     } else {
       type = "multipart/form-data; boundary=glimpse-bench";
-      const std::string request = json::serialize(chat(picture_content("", "p", 0, text), false, 2));
+      const std::string request = json::serialize(chat(picture_content("", "p", text), false, 2));
       body = "--glimpse-bench\r\ncontent-disposition: form-data; name=\"request\"\r\n\r\n" + request +
-             "\r\n--glimpse-bench\r\ncontent-disposition: form-data; name=\"p\"; filename=\"p\"\r\n\r\n" + bytes +
-             std::to_string(i) + "\r\n--glimpse-bench--\r\n";
+             "\r\n--glimpse-bench\r\ncontent-disposition: form-data; name=\"p\"; filename=\"p\"\r\n\r\n" +
+             other_picture(bytes, seeds) + "\r\n--glimpse-bench--\r\n";
     }
     const LoadResult result = ask(o, "/v1/chat/completions", body, type);
     const json::value answer = last_object(result);
@@ -160,8 +184,7 @@ int overhead(const Options& o) {
 }
 
 int streams(const Options& o) {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-  std::mt19937 seeds(o.seed != 0 ? static_cast<uint32_t>(o.seed) : static_cast<uint32_t>(now));
+  std::mt19937 seeds(first_seed(o));
   std::vector<LoadRequest> requests;
   for (int i = 0; i < o.streams; ++i) {
     const auto seed = static_cast<int>(seeds() >> 1);
@@ -200,25 +223,28 @@ int streams(const Options& o) {
 int early(const Options& o) {
   auto bytes = read_file(o.image, size_t{64} << 20);
   if (!bytes) return std::fprintf(stderr, "%s\n", bytes.error().message.c_str()), 1;
+  std::mt19937 seeds(first_seed(o));
   std::vector<double> cold;
   std::vector<double> warm;
   std::vector<double> warm_server;
   for (int i = 0; i < o.count; ++i) {
     const std::string text = "What is in picture " + std::to_string(i) + ", please?";
     // Cold: the picture comes with the question.
-    const std::string cold_body = json::serialize(chat(picture_content(*bytes, "", 2 * i + 1, text), true, 4));
+    const std::string cold_body =
+        json::serialize(chat(picture_content(other_picture(*bytes, seeds), "", text), true, 4));
     const LoadResult first = ask(o, "/v1/chat/completions", cold_body);
     if (first.status != 200) return std::fprintf(stderr, "%s\n", first.tail.c_str()), 1;
     cold.push_back(static_cast<double>(first.first_event_ns - first.sent_ns) / 1e6);
+    if (o.account) print_account(cold.back(), last_object(first));
     // Early: the picture, then a draft without the last word, then the question.
-    const LoadResult uploaded = ask(o, "/v1/files", *bytes + std::to_string(2 * i + 2), "image/jpeg");
+    const LoadResult uploaded = ask(o, "/v1/files", other_picture(*bytes, seeds), "image/jpeg");
     const json::value file = last_object(uploaded);
     if (uploaded.status != 200 || !file.is_object()) return std::fprintf(stderr, "%s\n", uploaded.tail.c_str()), 1;
     const std::string id(file.at("id").as_string());
-    const std::string draft_body = json::serialize(chat(picture_content("", id, 0, text), false, 4));
+    const std::string draft_body = json::serialize(chat(picture_content("", id, text), false, 4));
     if (ask(o, "/v1/chat/drafts", draft_body).status != 200) return 1;
     const LoadResult question =
-        ask(o, "/v1/chat/completions", json::serialize(chat(picture_content("", id, 0, text), true, 4)));
+        ask(o, "/v1/chat/completions", json::serialize(chat(picture_content("", id, text), true, 4)));
     if (question.status != 200) return std::fprintf(stderr, "%s\n", question.tail.c_str()), 1;
     warm.push_back(static_cast<double>(question.first_event_ns - question.sent_ns) / 1e6);
     const json::value answer = last_object(question);
@@ -249,6 +275,7 @@ int main_of(int argc, char** argv) {
     command->add_option("--prompt-words", options.prompt_words);
     command->add_option("--seed", options.seed);
     command->add_option("--pid", options.pid);
+    command->add_flag("--account", options.account);
     command->add_option("--timeout", options.timeout_s);
     return command;
   };
