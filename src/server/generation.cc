@@ -178,6 +178,12 @@ Task<std::optional<HttpResponse>> GenerationService::run(std::shared_ptr<Generat
     record_end(*job, *work);
     co_return std::nullopt;
   }
+  // The tower's work since the question; what it did for an upload before is in the picture's own spans.
+  for (const PreparedPicture& picture : work->pictures) {
+    for (const SpanRecord& span : picture.image->spans()) {
+      if (span.end_ns > picture.asked_ns) job->account.record(span.span, span.begin_ns, span.end_ns);
+    }
+  }
   job->account.finish(clock_.now_ns());
   std::string out;
   std::optional<HttpResponse> response;

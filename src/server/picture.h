@@ -24,7 +24,8 @@ struct PreparedPicture {
   int width = 0;  // upright, before resizing; 0 with a cache hit
   int height = 0;
   bool cache_hit = false;         // neither decoded nor encoded again
-  std::vector<SpanRecord> spans;  // queue, decode_image, preprocess
+  int64_t asked_ns = 0;           // when a request asked for it
+  std::vector<SpanRecord> spans;  // queue, decode_image, preprocess; an uploaded file's vision up to asked_ns
 };
 
 }  // namespace glimpse

@@ -49,6 +49,7 @@ Task<ApiResult<PreparedPicture>> PictureSources::resolve_one(ImageSource source,
                            .cancelled = asker.cancelled};
   ApiResult<PreparedPicture> prepared = co_await preparation_.prepare(std::move(order));
   if (!prepared) co_return prepared;
+  prepared->asked_ns = begin_ns;
   if (file != nullptr) {
     // What was done when it was uploaded belongs to the account, before the question.
     prepared->spans.insert(prepared->spans.end(), file->spans.begin(), file->spans.end());

@@ -279,7 +279,13 @@ TEST(Chat, TheAccountCoversTheRequest) {
 TEST(Chat, ARepeatedPictureIsNotDecodedAgain) {
   Rig rig;
   const json::object body = picture_chat_body(sample_png(), "what?");
-  EXPECT_EQ(post_json(rig.port(), "/v1/chat/completions", body).status, 200);
+  const Reply first = post_json(rig.port(), "/v1/chat/completions", body);
+  EXPECT_EQ(first.status, 200);
+  std::set<std::string> spans;
+  const json::value account = first.json().at("latency");
+  for (const json::value& span : account.at("spans").as_array()) spans.emplace(span.at("name").as_string());
+  EXPECT_TRUE(spans.contains("decode_image"));
+  EXPECT_TRUE(spans.contains("vision"));
   const Reply again = post_json(rig.port(), "/v1/chat/completions", body);
   EXPECT_EQ(again.status, 200);
   EXPECT_EQ(rig.engine().stats().images_encoded, 1);

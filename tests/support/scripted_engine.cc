@@ -35,7 +35,6 @@ class ScriptedEngine::Image final : public EngineImage {
     span_ = {Span::kVision, begin_ns, end_ns};
     encoded_.store(true, std::memory_order_release);
   }
-  const SpanRecord& span() const { return span_; }
 
   PixelValues pixels;
   std::vector<std::function<void()>> on_encoded;
@@ -268,10 +267,6 @@ int64_t ScriptedEngine::step(std::unique_lock<std::mutex>& lock) {
       num_prefill += request.prompt.num_tokens() - running->num_cached;
       event.num_cached_tokens = running->num_cached;
       event.spans = {{Span::kQueue, request.arrival_ns, now_ns}};
-      for (const ImageRef& image : request.images) {
-        const SpanRecord span = static_cast<const Image&>(*image).span();
-        if (span.end_ns > request.arrival_ns) event.spans.push_back(span);
-      }
     }
     if (!event.finish && running->admitted && now_ns >= running->due_ns) {
       const bool first = running->next == 0;
