@@ -219,11 +219,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Cta& cta, float*
     }
     // All of W and x has been read by all warps before the tile of sums overwrites them.
     ptx::named_barrier(1, kConsumers);
-#pragma unroll
-    for (int i = 0; i < kTokens / 2; ++i) {
-      const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
-      sums[token * kSumPitch + warp * 16 + i / 2 % 2 * 8 + lane / 4] = acc[i];
-    }
+    wide_i4::put_sums<kSumPitch>(sums, acc, warp, lane);
   }
 #endif
 }
@@ -233,20 +229,14 @@ template <int kTokens, bool kGateUp>
 __device__ __forceinline__ void add_parts(const Params& p, const Cta& cta, const float* sums, int rank) {
   constexpr int kUnits = kGateUp ? kTileRows / 2 : kTileRows;
   const int begin = kTokens * rank / p.split;
-  const int end = min(kTokens * (rank + 1) / p.split, p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count)));
+  const int end = min(kTokens * (rank + 1) / p.split, used_rows(p));
   const int first_unit = cta.first_tile * p.tile_units;
   const int units = min(p.tile_units, p.units - first_unit);
   const uint32_t base = ptx::shared_address(sums);
   const auto total = [&](int row, int token) {
     if (p.split == 1) return sums[token * kSumPitch + row];
     const uint32_t at = base + (token * kSumPitch + row) * 4;
-    float part[kMaxSplit];
-#pragma unroll
-    for (int r = 0; r < kMaxSplit; ++r) part[r] = r < p.split ? ptx::load_cluster_float(at, r) : 0.0f;
-    float sum = part[0];
-#pragma unroll
-    for (int r = 1; r < kMaxSplit; ++r) sum += part[r];
-    return sum;
+    return wide_i4::cluster_sum<kMaxSplit>(at, p.split);
   };
   for (int i = threadIdx.x; i < (end - begin) * kUnits; i += kThreads) {
     const int token = begin + i / kUnits;

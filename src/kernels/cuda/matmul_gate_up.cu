@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/matmul_launch.cuh"
+#include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 
 // bfloat16 products of many rows of x with gated weights: y = silu(x Wg^T) * (x Wu^T), sums, bias and SiLU in float32.
@@ -82,10 +83,6 @@ __device__ __forceinline__ uint32_t as_bf16(float a, float b) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-__device__ __forceinline__ int32_t used_rows(const Params& p) {
-  return p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
-}
-
 // d + bias of the kUnits / 2 sums from `first` on. Without much in flight: the sums leave few registers.
 __device__ __forceinline__ void add_bias(float (&d)[kUnits], int first, const float* bias, int32_t unit,
                                          int32_t units) {
@@ -145,7 +142,7 @@ __device__ __forceinline__ void write_rows(const Params& p, float (&d)[kUnits], 
     const int32_t r = (i * 32 + lane) / kGroups;
     const int32_t c = (i * 32 + lane) % kGroups;
     if (r >= 16 || row + r >= used || first_unit + c * 8 >= p.units) continue;
-    *reinterpret_cast<uint4*>(y + r * p.y_stride + c * 8) = load_shared_16(base + r * kOutPitch + c * 16);
+    *reinterpret_cast<uint4*>(y + r * p.y_stride + c * 8) = ptx::load_shared_16(base + r * kOutPitch + c * 16);
   }
   __syncwarp();
 }
@@ -169,8 +166,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   let_next_kernel_start();
   if (threadIdx.x == 0) {
-    prefetch_map(&x_map);
-    prefetch_map(&w_map);
+    ptx::prefetch_map(&x_map);
+    ptx::prefetch_map(&w_map);
     for (int i = 0; i < S::kStages; ++i) {
       barrier_init(&full[i], 1);
       barrier_init(&empty[i], 8 * S::kCluster);
@@ -180,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if constexpr (S::kCluster == 1) {
     __syncthreads();
   } else {
-    cluster_sync();
+    ptx::cluster_sync();
   }
   const Order order(p.row_tiles, p.column_tiles);
   const int32_t tiles = p.row_tiles * p.column_tiles;
@@ -275,7 +272,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   }
   // Nobody leaves while another may still copy into its memory or arrive at its barriers.
-  if constexpr (S::kCluster > 1) cluster_sync();
+  if constexpr (S::kCluster > 1) ptx::cluster_sync();
 #endif
 }
 

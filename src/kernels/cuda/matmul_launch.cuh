@@ -1,7 +1,6 @@
 #pragma once
 
-// What all weight products of sm_90 have in common on the host: their operands as the kernels take them, and the
-// launch.
+// What all weight products of sm_90 have in common: their operands as the kernels take them, and the launch.
 
 #include <cuda_runtime.h>
 
@@ -40,6 +39,11 @@ inline ProductParams product_params(const MatmulWeight& weight, const MatmulOper
           .rows = operands.rows,
           .y_f32 = operands.y_f32,
           .next = operands.next};
+}
+
+// Rows of x that count, once the kernels before this one are done.
+__device__ __forceinline__ int32_t used_rows(const ProductParams& p) {
+  return p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
 }
 
 // A launch that may begin while the kernels before it end, in clusters of `cluster` CTAs, which divides the grid.

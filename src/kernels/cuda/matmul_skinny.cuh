@@ -222,7 +222,7 @@ struct Consumer {
       float acc[kTiles][kCols][4] = {};
       for (int chunk = 0; chunk < p.chunks; ++chunk) {
         ptx::barrier_wait(full + 8 * stage, parity);
-        if (count < 0) count = load_count();  // x is here, so the kernels before are done; used much later
+        if (count < 0) count = used_rows(p);  // x is here, so the kernels before are done; used much later
         if (chunk < p.chunks - 1 || warp < last_spans) {
           const uint32_t x = ring + stage * p.stage_bytes;
           if constexpr (kFormat == MatmulFormat::kF8) {
@@ -244,10 +244,6 @@ struct Consumer {
 
   __device__ __forceinline__ int thread() const { return warp * 32 + lane; }
   __device__ __forceinline__ int slot() const { return thread() % 64; }  // the unit of a pass that this thread finishes
-
-  __device__ __forceinline__ int load_count() const {
-    return p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
-  }
 
   __device__ void add_up(const float (&acc)[kTiles][kCols][4], const Range& range, const Row (&rows)[kGateUp ? 2 : 1],
                          int count) const {

@@ -223,7 +223,7 @@ struct Multiplier {
         __syncwarp();
         if (lane == 0 && !once) ptx::barrier_arrive(cta.x_empty + 8 * x_turn.at);
         x_turn.advance(p.x_chunks);
-        if (count < 0) count = load_count();  // x is here, so the kernels before are done; used much later
+        if (count < 0) count = used_rows(p);  // x is here, so the kernels before are done; used much later
         const uint32_t row_bytes = groups * i4::kGroupBytes;
         const uint32_t step = cta.kTileUnits * row_bytes;
         uint32_t values[2];
@@ -250,10 +250,6 @@ struct Multiplier {
       }
       add_up(acc, cta.first + begin * cta.kTileUnits, tiles, count);
     }
-  }
-
-  __device__ __forceinline__ int load_count() const {
-    return cta.p.count == nullptr ? cta.p.rows : min(cta.p.rows, __ldcg(cta.p.count));
   }
 
   // This warp's share of a block: every kTileStep-th tile while fewer than `tiles`.
@@ -309,7 +305,7 @@ struct Multiplier {
         }
       }
       ptx::named_barrier(1, Team::kMultipliers * 32);
-      if (count < 0) count = load_count();  // this team had no chunk
+      if (count < 0) count = used_rows(p);  // this team had no chunk
       const int shift = p.sum_shift + (kGateUp ? 3 : 4);
       for (int i = (team * kTeam + warp) * 32 + lane; i < count << shift; i += Team::kMultipliers * 32) {
         const int slot = i & ((1 << shift) - 1);

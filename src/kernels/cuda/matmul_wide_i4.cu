@@ -204,11 +204,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
       // All of W has been read by all warps before the tile of sums overwrites it.
       ptx::named_barrier(1, kConsumers);
-#pragma unroll
-      for (int i = 0; i < kTokens / 2; ++i) {
-        const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
-        sums[token * kSumPitch + warp * 16 + i / 2 % 2 * 8 + lane / 4] = acc[i];
-      }
+      wide_i4::put_sums<kSumPitch>(sums, acc, warp, lane);
     }
   }
   if (p.split == 1) return;
@@ -220,14 +216,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int first_unit = first_tile / p.token_tiles * kTileUnits<kGateUp>;
   const int units = min(kTileUnits<kGateUp>, p.units - first_unit);
   const int first_token = first_tile % p.token_tiles * kTokens;
-  const int count = (p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count))) - first_token;
+  const int count = used_rows(p) - first_token;
   const uint32_t base = ptx::shared_address(sums);
   const auto total = [&](int row, int token) {
     const uint32_t at = base + (token * kSumPitch + row) * 4;
-    float part[kMaxSplit];
-#pragma unroll
-    for (int r = 0; r < kMaxSplit; ++r) part[r] = r < p.split ? ptx::load_cluster_float(at, r) : 0.0f;
-    return part[0] + part[1] + part[2] + part[3];
+    return wide_i4::cluster_sum<kMaxSplit>(at, p.split);
   };
 #pragma unroll 4
   for (int i = threadIdx.x; i < (end - begin) * kUnits; i += kThreads) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/matmul_launch.cuh"
 #include "kernels/cuda/matmul_ptx.cuh"
 
 namespace glimpse::cuda::wide_i4 {
@@ -56,8 +57,7 @@ struct Words {
   }
 };
 
-template <typename Params>
-__device__ __forceinline__ void store(const Params& p, int64_t token, int unit, float value) {
+__device__ __forceinline__ void store(const ProductParams& p, int64_t token, int unit, float value) {
   if (p.y_f32) {
     static_cast<float*>(p.y)[token * p.y_stride + unit] = value;
   } else {
@@ -65,8 +65,7 @@ __device__ __forceinline__ void store(const Params& p, int64_t token, int unit, 
   }
 }
 
-template <typename Params>
-__device__ __forceinline__ float gated(const Params& p, float gate, float up, int unit) {
+__device__ __forceinline__ float gated(const ProductParams& p, float gate, float up, int unit) {
   if (p.bias != nullptr) {
     gate += p.bias[unit];
     up += p.bias[unit + p.units];
@@ -75,10 +74,10 @@ __device__ __forceinline__ float gated(const Params& p, float gate, float up, in
 }
 
 // A tile of `units` straight from the registers; `warp` counts in the tile.
-template <int kTokens, bool kGateUp, typename Params>
-__device__ __forceinline__ void store_tile(const Params& p, const float (&acc)[kTokens / 2], int first_unit, int units,
-                                           int first_token, int warp, int lane) {
-  const int count = p.count == nullptr ? p.rows : min(p.rows, __ldcg(p.count));
+template <int kTokens, bool kGateUp>
+__device__ __forceinline__ void store_tile(const ProductParams& p, const float (&acc)[kTokens / 2], int first_unit,
+                                           int units, int first_token, int warp, int lane) {
+  const int count = used_rows(p);
 #pragma unroll
   for (int h = 0; h < (kGateUp ? 1 : 2); ++h) {
     const int slot = (kGateUp ? warp * 8 : warp * 16 + h * 8) + lane / 4;
@@ -93,6 +92,28 @@ __device__ __forceinline__ void store_tile(const Params& p, const float (&acc)[k
       store(p, token, unit, kGateUp ? gated(p, acc[at], acc[at + 2], unit) : acc[at + h * 2] + bias);
     }
   }
+}
+
+// A tile to shared memory, rows of x `kPitch` floats apart; `warp` counts in the tile.
+template <int kPitch, int kCount>
+__device__ __forceinline__ void put_sums(float* sums, const float (&acc)[kCount], int warp, int lane) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const int token = i / 4 * 8 + lane % 4 * 2 + i % 2;
+    sums[token * kPitch + warp * 16 + i / 2 % 2 * 8 + lane / 4] = acc[i];
+  }
+}
+
+// What lies at this shared address in the cluster's first `split` CTAs, added in the order of their ranks.
+template <int kMaxSplit>
+__device__ __forceinline__ float cluster_sum(uint32_t at, int split) {
+  float part[kMaxSplit];
+#pragma unroll
+  for (int r = 0; r < kMaxSplit; ++r) part[r] = r < split ? ptx::load_cluster_float(at, r) : 0.0f;
+  float sum = part[0];
+#pragma unroll
+  for (int r = 1; r < kMaxSplit; ++r) sum += part[r];
+  return sum;
 }
 
 }  // namespace glimpse::cuda::wide_i4
