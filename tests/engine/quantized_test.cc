@@ -15,6 +15,7 @@
 #include "engine/runner.h"
 #include "image/preprocess.h"
 #include "kernels/elements.h"
+#include "tests/support/f8.h"
 #include "tests/support/golden.h"
 #include "weights/checkpoint.h"
 
@@ -31,26 +32,6 @@ json::object read_object(const std::string& path) {
 
 ModelConfig mini_config() {
   return *parse_model_config(*read_file(kMini + "/config.json", 1 << 20), "config.json");
-}
-
-// The nearest e4m3 value of magnitude up to 448, ties to the even mantissa, and its byte.
-struct F8 {
-  float value;
-  uint8_t bits;
-};
-F8 to_f8(float x) {
-  const float magnitude = std::fabs(x);
-  int exponent = 0;
-  std::frexp(std::max(magnitude, 0x1p-6f), &exponent);
-  const float rounded = std::ldexp(std::nearbyint(std::ldexp(magnitude, 4 - exponent)), exponent - 4);
-  uint8_t bits = 0;
-  if (rounded < 0x1p-6f) {
-    bits = static_cast<uint8_t>(rounded * 512.0f);
-  } else {
-    const float fraction = std::frexp(rounded, &exponent);  // in [0.5, 1)
-    bits = static_cast<uint8_t>((exponent + 6) << 3 | static_cast<int>(fraction * 16.0f - 8.0f));
-  }
-  return {std::copysign(rounded, x), static_cast<uint8_t>(bits | (std::signbit(x) ? 0x80 : 0))};
 }
 
 // A checkpoint whose decoder layers were quantised: what the loader sees of published fp8 (a scale a row, max / 448, as
@@ -103,9 +84,9 @@ class QuantizedLayers final : public WeightSource {
       for (size_t i = first; i < first + width; ++i) {
         float& value = layer.meaning[i];
         if (kind_ == StoredFormat::Kind::kF8) {
-          const F8 f8 = to_f8(value * (1.0f / scale));
-          layer.values.push_back(f8.bits);
-          value = f8.value * scale;
+          const float f8 = testing::round_f8(value * (1.0f / scale));
+          layer.values.push_back(testing::f8_bits(f8));
+          value = f8 * scale;
         } else {
           const float q = std::clamp(std::nearbyint(value / scale), -8.0f, 7.0f);
           layer.values.push_back(static_cast<uint8_t>(q + 8));
