@@ -56,7 +56,7 @@ def main():
     if options.llama_gguf:
         columns["llama.cpp"] = llama_rows(options.llama_gguf, options.prompt, options.context)
     columns = {name: rows for name, rows in columns.items() if rows}
-    print("| | Glimpse | floor | share | " + " | ".join(columns) + " |")
+    print("| | " + " | ".join(["Glimpse", "floor", "share", *columns]) + " |")
     print("| --- " * (4 + len(columns)) + "|")
     for what, cells in read_rows(options.ours).items():
         others = [rows.get(what, [""])[0] for rows in columns.values()]

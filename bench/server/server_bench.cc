@@ -98,6 +98,12 @@ json::value picture_content(const std::string& bytes, const std::string& file_id
   return json::array{std::move(picture), json::object{{"type", "text"}, {"text", text}}};
 }
 
+// What the server said instead of an answer; status 0: nothing, as where none listens. The program's exit code.
+int refused(const LoadResult& result) {
+  std::fprintf(stderr, "status %d: %s\n", result.status, result.tail.c_str());
+  return 1;
+}
+
 LoadResult ask(const Options& o, const std::string& path, const std::string& body,
                const std::string& type = "application/json") {
   return run_load(o.host, o.port, {{post_bytes(path, body, type, false), 0}}, 60).front();
@@ -166,8 +172,7 @@ int overhead(const Options& o) {
     const LoadResult result = ask(o, "/v1/chat/completions", body, type);
     const json::value answer = last_object(result);
     if (result.status != 200 || !answer.is_object()) {
-      std::fprintf(stderr, "status %d: %s\n", result.status, result.tail.c_str());
-      return 1;
+      return refused(result);
     }
     // What lies before the first step, without what pictures cost by themselves.
     const double pictures = span_of(answer, "decode_image", "exclusive_ms") +
@@ -233,19 +238,19 @@ int early(const Options& o) {
     const std::string cold_body =
         json::serialize(chat(picture_content(other_picture(*bytes, seeds), "", text), true, 4));
     const LoadResult first = ask(o, "/v1/chat/completions", cold_body);
-    if (first.status != 200) return std::fprintf(stderr, "%s\n", first.tail.c_str()), 1;
+    if (first.status != 200) return refused(first);
     cold.push_back(static_cast<double>(first.first_event_ns - first.sent_ns) / 1e6);
     if (o.account) print_account(cold.back(), last_object(first));
     // Early: the picture, then a draft without the last word, then the question.
     const LoadResult uploaded = ask(o, "/v1/files", other_picture(*bytes, seeds), "image/jpeg");
     const json::value file = last_object(uploaded);
-    if (uploaded.status != 200 || !file.is_object()) return std::fprintf(stderr, "%s\n", uploaded.tail.c_str()), 1;
+    if (uploaded.status != 200 || !file.is_object()) return refused(uploaded);
     const std::string id(file.at("id").as_string());
     const std::string draft_body = json::serialize(chat(picture_content("", id, text), false, 4));
     if (ask(o, "/v1/chat/drafts", draft_body).status != 200) return 1;
     const LoadResult question =
         ask(o, "/v1/chat/completions", json::serialize(chat(picture_content("", id, text), true, 4)));
-    if (question.status != 200) return std::fprintf(stderr, "%s\n", question.tail.c_str()), 1;
+    if (question.status != 200) return refused(question);
     warm.push_back(static_cast<double>(question.first_event_ns - question.sent_ns) / 1e6);
     const json::value answer = last_object(question);
     warm_server.push_back(span_of(answer, "first_token", "start_ms") + span_of(answer, "first_token", "duration_ms"));
