@@ -147,7 +147,7 @@ Status bench_request(Runner& runner, const std::string& folder, const std::strin
   const GridThw grid{1, static_cast<int32_t>(thw[1]), static_cast<int32_t>(thw[2])};
   ImageScratch scratch;
   const PictureBlock block = plan_block(plan, image_options, scratch);
-  ASSIGN_OR_RETURN(Buffer made, runner.allocate_pixels(block.bytes));
+  ASSIGN_OR_RETURN(Buffer made, runner.allocate_host(block.bytes));
   const auto pixels = std::make_shared<Buffer>(std::move(made));
 
   const SteadyClock clock;

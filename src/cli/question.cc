@@ -91,7 +91,7 @@ Result<int64_t> Asker::make_pixels(std::span<const std::byte> encoded, PatchForm
   }
   picture.block = plan_block(plan, source_.image, picture.scratch);
   if (picture.memory.bytes() < picture.block.bytes) {
-    ASSIGN_OR_RETURN(picture.memory, runner_.allocate_pixels(picture.block.bytes));
+    ASSIGN_OR_RETURN(picture.memory, runner_.allocate_host(picture.block.bytes));
   }
   picture.prepared.pixels = {picture.memory.data(), &picture.block};
   return fill_block(encoded, plan, picture.block, source_.image, picture.scratch,

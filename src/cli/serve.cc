@@ -125,7 +125,8 @@ class ServeCommand {
     BatchingEngineOptions engine_options;
     engine_options.model_key = source.label + "|" + source.cache_key;
     const double host_gib = options_.mm_processor_cache_gb.value_or(on_host ? 0 : 0.5);
-    engine_options.loop.vision.max_host_bytes = static_cast<int64_t>(host_gib * kGiB);
+    ASSIGN_OR_RETURN(const Buffer host_memory, step_runner->allocate_host(static_cast<size_t>(host_gib * kGiB)));
+    engine_options.loop.vision.host_memory = {host_memory.as<std::byte>(), host_memory.bytes()};
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
     BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
     return serve(io, http, startup, thread, model, engine, steps);

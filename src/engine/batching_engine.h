@@ -35,7 +35,7 @@ class BatchingEngine final : public Engine {
   int32_t max_model_len() const override { return runner_.info().max_model_len; }
   Result<DType> prepare_vision() override { return runner_.prepare_vision(); }
   bool cuts_pictures() const override { return runner_.info().cuts_pictures; }
-  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
+  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_host(bytes); }
   DeviceUsage device_usage() const override { return runner_.device_usage(); }
   ImageRef find_image(const ImageKey& key) override;
   Result<ImageRef> add_image(const ImageKey& key, const GridThw& grid, PixelValues pixels, Priority priority,

@@ -26,7 +26,7 @@ class HostStepRunner final : public StepRunner {
   void submit(const Batch& batch) override;
   StepResult collect() override;
   Result<DType> prepare_vision() override;
-  Result<Buffer> allocate_pixels(size_t bytes) override { return runner_.allocate_pixels(bytes); }
+  Result<Buffer> allocate_host(size_t bytes) override { return runner_.allocate_host(bytes); }
   DeviceUsage device_usage() const override { return runner_.device_usage(); }
   Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) override;
   VisionProgress advance_image(double max_flops) override;

@@ -78,8 +78,9 @@ class StepRunner {
 
   // The dtype of pixels; loads the tower at the first call. From any thread, also beside the others.
   virtual Result<DType> prepare_vision() = 0;
-  // Memory of the host that pixels reach the device from fastest, 64-byte aligned. From any thread.
-  virtual Result<Buffer> allocate_pixels(size_t bytes) = 0;
+  // Memory of the host that copies to and from the device are fastest with, zeroed, 64-byte aligned. From any thread.
+  // Errors: kResource.
+  virtual Result<Buffer> allocate_host(size_t bytes) = 0;
   // From any thread.
   virtual DeviceUsage device_usage() const { return {}; }
   // As Runner's. Steps submitted after the picture is done read its rows; `pixels` last until then or abandon_image.

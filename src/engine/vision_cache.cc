@@ -1,6 +1,8 @@
 #include "engine/vision_cache.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 
@@ -10,6 +12,11 @@ namespace {
 
 // Slices of one picture that an account keeps apart; later ones lengthen the last.
 constexpr size_t kMaxSpans = 1024;
+
+int32_t rows_in(std::span<const std::byte> memory, size_t row_bytes) {
+  return static_cast<int32_t>(
+      std::min<size_t>(memory.size() / std::max<size_t>(row_bytes, 1), std::numeric_limits<int32_t>::max()));
+}
 
 }  // namespace
 
@@ -25,7 +32,8 @@ VisionCache::VisionCache(const VisionCacheOptions& options, StepRunner& runner, 
       num_rows_(runner.info().num_image_rows),
       row_bytes_(runner.info().image_row_bytes),
       max_tokens_(std::min(runner.info().num_image_rows, runner.info().max_model_len)),
-      ranges_(runner.info().num_image_rows) {}
+      ranges_(runner.info().num_image_rows),
+      host_ranges_(rows_in(options.host_memory, row_bytes_)) {}
 
 ImageRef VisionCache::find(const ImageKey& key) {
   queries_.fetch_add(1, std::memory_order_relaxed);
@@ -209,7 +217,7 @@ bool VisionCache::acquire(CachedImage& image, int64_t step) {
     const int32_t row = allocate_rows(image.num_tokens_);
     if (row < 0) return false;
     CHECK(image.host_ != nullptr);
-    runner_.write_images(row, image.num_tokens_, image.host_.get());
+    runner_.write_images(row, image.num_tokens_, image.host_);
     image.first_row_ = row;
   }
   step_ = step;
@@ -221,51 +229,82 @@ bool VisionCache::acquire(CachedImage& image, int64_t step) {
 int32_t VisionCache::allocate_rows(int32_t count) {
   while (true) {
     if (const int32_t row = ranges_.allocate(count); row >= 0) return row;
-    CachedImage* oldest = nullptr;
+    ImagePtr oldest;
     {
       const std::lock_guard lock(mutex_);
       for (const auto& [key, image] : images_) {
         if (image->first_row_ < 0 || !image->encoded() || image->last_step_ > released_step_) continue;
-        if (oldest == nullptr || image->last_step_ < oldest->last_step_) oldest = image.get();
+        if (oldest == nullptr || image->last_step_ < oldest->last_step_) oldest = image;
       }
     }
     if (oldest == nullptr) return -1;
-    spill(*oldest);
+    spill(oldest);
   }
 }
 
-void VisionCache::spill(CachedImage& image) {
-  if (image.host_ == nullptr) {
-    image.host_ = std::make_unique_for_overwrite<std::byte[]>(bytes_of(image));
-    runner_.read_images(image.first_row_, image.num_tokens_, image.host_.get());
-    host_bytes_ += static_cast<int64_t>(bytes_of(image));
+// Copies in memory of their own go when nobody holds the picture any more.
+void VisionCache::spill(const ImagePtr& image) {
+  if (image->host_ == nullptr && keep_on_host(image)) {
+    runner_.read_images(image->first_row_, image->num_tokens_, image->host_);
   }
-  ranges_.release(image.first_row_, image.num_tokens_);
-  image.first_row_ = -1;
-  trim_host();
-}
-
-// Copies of rows that are on the device go first, then pictures that nobody holds.
-void VisionCache::trim_host() {
+  ranges_.release(image->first_row_, image->num_tokens_);
+  image->first_row_ = -1;
   const std::lock_guard lock(mutex_);
-  for (const bool on_device : {true, false}) {
-    while (host_bytes_ > options_.max_host_bytes) {
-      auto oldest = images_.end();
-      for (auto it = images_.begin(); it != images_.end(); ++it) {
-        const CachedImage& image = *it->second;
-        if (image.host_ == nullptr || (image.first_row_ >= 0) != on_device) continue;
-        if (!on_device && it->second.use_count() > 1) continue;
-        if (oldest == images_.end() || image.last_step_ < oldest->second->last_step_) oldest = it;
-      }
-      if (oldest == images_.end()) break;
-      host_bytes_ -= static_cast<int64_t>(bytes_of(*oldest->second));
-      if (on_device) {
-        oldest->second->host_.reset();
-      } else {
-        images_.erase(oldest);
-      }
-    }
+  std::erase_if(images_, [&](const auto& entry) {
+    const ImagePtr& other = entry.second;
+    if (other->own_ == nullptr || other.use_count() > (other == image ? 2 : 1)) return false;
+    drop_host_copy(*other);
+    return other->first_row_ < 0;
+  });
+}
+
+// Finds memory for a copy. False: there is none, and nobody holds the picture, which is forgotten.
+bool VisionCache::keep_on_host(const ImagePtr& image) {
+  const std::lock_guard lock(mutex_);
+  int32_t row = host_ranges_.allocate(image->num_tokens_);
+  while (row < 0) {
+    CachedImage* oldest = oldest_on_host();
+    if (oldest == nullptr) break;
+    drop_host_copy(*oldest);
+    if (oldest->first_row_ < 0) images_.erase(oldest->key_);
+    row = host_ranges_.allocate(image->num_tokens_);
   }
+  if (row >= 0) {
+    image->host_ = options_.host_memory.data() + static_cast<size_t>(row) * row_bytes_;
+  } else if (image.use_count() > 2) {  // more than the map's and our caller's
+    image->own_ = std::make_unique_for_overwrite<std::byte[]>(bytes_of(*image));
+    image->host_ = image->own_.get();
+  } else {
+    images_.erase(image->key_);
+    return false;
+  }
+  host_bytes_ += static_cast<int64_t>(bytes_of(*image));
+  return true;
+}
+
+// With the lock held: whose part of the cache's host memory is given up first. Copies of rows that are on the device,
+// then pictures that nobody holds; or null.
+CachedImage* VisionCache::oldest_on_host() {
+  CachedImage* oldest = nullptr;
+  for (const auto& [key, image] : images_) {
+    if (image->host_ == nullptr || image->own_ != nullptr) continue;
+    const bool on_device = image->first_row_ >= 0;
+    if (!on_device && image.use_count() > 1) continue;
+    const auto order = [](const CachedImage& i) { return std::pair(i.first_row_ < 0, i.last_step_); };
+    if (oldest == nullptr || order(*image) < order(*oldest)) oldest = image.get();
+  }
+  return oldest;
+}
+
+// With the lock held.
+void VisionCache::drop_host_copy(CachedImage& image) {
+  if (image.own_ == nullptr) {
+    const auto offset = static_cast<size_t>(image.host_ - options_.host_memory.data());
+    host_ranges_.release(static_cast<int32_t>(offset / row_bytes_), image.num_tokens_);
+  }
+  image.own_.reset();
+  image.host_ = nullptr;
+  host_bytes_ -= static_cast<int64_t>(bytes_of(image));
 }
 
 }  // namespace glimpse

@@ -2,7 +2,8 @@
 
 // Every picture the engine knows, by content: those waiting for the tower with their pixels, those encoded as rows on
 // the device, and those spilled to host memory when the rows were needed. Least recently used first out; what an
-// ImageRef pins is spilled but never forgotten. A picture that comes back has the same bytes.
+// ImageRef pins is spilled but never forgotten, if need be to memory of its own beside VisionCacheOptions::host_memory.
+// A picture that comes back has the same bytes.
 //
 // find and add from any thread; the rest on the engine's.
 
@@ -11,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -21,7 +23,7 @@
 namespace glimpse {
 
 struct VisionCacheOptions {
-  int64_t max_host_bytes = int64_t{512} << 20;    // of spilled embeddings
+  std::span<std::byte> host_memory;               // for spilled embeddings; outlives the cache
   int64_t max_queued_bytes = int64_t{512} << 20;  // of pixels that wait for the tower
   int32_t max_queued = 1024;                      // pictures that wait
 };
@@ -55,8 +57,9 @@ class CachedImage final : public EngineImage {
   // The engine's thread.
   PixelValues pixels_;
   std::atomic<Priority> priority_;
-  int32_t first_row_ = -1;  // on the device, or -1
-  std::unique_ptr<std::byte[]> host_;
+  int32_t first_row_ = -1;     // on the device, or -1
+  std::byte* host_ = nullptr;  // the copy in host memory: in the cache's, or own_
+  std::unique_ptr<std::byte[]> own_;
   int64_t last_step_ = 0;  // that read it
 };
 
@@ -109,8 +112,10 @@ class VisionCache {
   void call_back(const CachedImage& image);
   void record_span(CachedImage& image, int64_t begin_ns, int64_t end_ns) const;
   int32_t allocate_rows(int32_t count);
-  void spill(CachedImage& image);
-  void trim_host();
+  void spill(const ImagePtr& image);
+  bool keep_on_host(const ImagePtr& image);
+  CachedImage* oldest_on_host();
+  void drop_host_copy(CachedImage& image);
   size_t bytes_of(const CachedImage& image) const { return static_cast<size_t>(image.num_tokens_) * row_bytes_; }
 
   const VisionCacheOptions options_;
@@ -134,6 +139,7 @@ class VisionCache {
 
   ImagePtr encoding_;
   RowRanges ranges_;
+  RowRanges host_ranges_;  // of options_.host_memory
   int64_t host_bytes_ = 0;
   int64_t num_failed_ = 0;
   int64_t step_ = 0;  // the newest that acquired a picture

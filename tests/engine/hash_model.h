@@ -108,7 +108,7 @@ class HashModel final : public StepRunner {
 
   glimpse::Result<DType> prepare_vision() override { return DType::kF32; }
 
-  glimpse::Result<Buffer> allocate_pixels(size_t) override { return Error{ErrorCode::kUnsupported, "no pixels"}; }
+  glimpse::Result<Buffer> allocate_host(size_t) override { return Error{ErrorCode::kUnsupported, "no pixels"}; }
 
   Status begin_image(const PixelSource& pixels, const GridThw& grid, int32_t first_row) override {
     CHECK(pixels_ == nullptr);
@@ -134,6 +134,7 @@ class HashModel final : public StepRunner {
   }
   void abandon_image() override { pixels_ = nullptr; }
   void read_images(int32_t first_row, int32_t count, std::byte* dst) override {
+    ++num_images_read;
     std::memcpy(dst, rows_.data() + first_row, static_cast<size_t>(count) * sizeof(uint64_t));
     std::fill_n(rows_.begin() + first_row, count, 0xdeadu);
   }
@@ -142,6 +143,8 @@ class HashModel final : public StepRunner {
   }
 
   static constexpr uint8_t kBroken = 255;
+  uint64_t row(int32_t index) const { return rows_[static_cast<size_t>(index)]; }
+  int64_t num_images_read = 0;
   int64_t num_steps = 0;
   int64_t num_tokens = 0;
 

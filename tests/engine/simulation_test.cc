@@ -89,7 +89,8 @@ class Simulation {
     HashModel model(info_, clock_);
     EngineLoopOptions options;
     options.max_num_waiting = 100;
-    options.vision.max_host_bytes = pick(0, 1) * 200;
+    std::vector<std::byte> host_memory(static_cast<size_t>(pick(0, 1)) * 200);
+    options.vision.host_memory = host_memory;
     options.check_integrity = true;
     EngineLoop loop(model, clock_, options, nullptr);
     make_plans();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <limits>
 
 #include "engine/host_step_runner.h"
@@ -122,7 +123,8 @@ TEST(VisionCache, ForgetsWhatNobodyHoldsAndKeepsWhatIsPinned) {
                    .num_image_rows = 4,
                    .image_row_bytes = 8},
                   clock);
-  VisionCache cache({.max_host_bytes = 64}, model, clock);
+  std::array<std::byte, 64> host_memory{};
+  VisionCache cache({.host_memory = host_memory}, model, clock);
   const GridThw grid{1, 4, 4};  // 4 tokens: all rows, 32 bytes
   std::vector<ImageRef> pinned;
   for (uint8_t i = 0; i < 10; ++i) {
@@ -131,12 +133,34 @@ TEST(VisionCache, ForgetsWhatNobodyHoldsAndKeepsWhatIsPinned) {
     if (i < 4) pinned.push_back(image);
   }
   for (uint8_t i = 0; i < 4; ++i) EXPECT_EQ(cache.find(key_of(i)), pinned[i]) << "over the bound, but held";
+  EXPECT_EQ(cache.host_bytes(), 4 * 32) << "two in the cache's memory, two in their own";
   EXPECT_EQ(cache.find(key_of(4)), nullptr);
   EXPECT_NE(cache.find(key_of(9)), nullptr);  // on the device
+  for (uint8_t i = 0; i < 4; ++i) {           // each comes back with its own rows
+    ASSERT_TRUE(cache.acquire(static_cast<CachedImage&>(*pinned[i]), i + 1));
+    cache.release(i + 1);
+    for (int32_t row = 0; row < 4; ++row) EXPECT_EQ(model.row(row), HashModel::row_of(i, row)) << int{i};
+  }
   pinned.clear();
   auto one_more = *cache.add(key_of(20), grid, pixels_of(20), Priority::kInteractive, {});
   while (!one_more->encoded()) cache.advance(1);
   EXPECT_LE(cache.host_bytes(), 64);
+}
+
+TEST(VisionCache, CopiesNothingThatItWouldForget) {
+  FakeClock clock;
+  HashModel model(
+      {.max_model_len = 32, .max_num_seqs = 1, .spatial_merge_size = 2, .num_image_rows = 4, .image_row_bytes = 8},
+      clock);
+  VisionCache cache({}, model, clock);
+  for (uint8_t i = 0; i < 3; ++i) {
+    const auto image = *cache.add(key_of(i), {1, 4, 4}, pixels_of(i), Priority::kInteractive, {});
+    while (!image->encoded()) cache.advance(1);
+  }
+  EXPECT_EQ(model.num_images_read, 0);
+  EXPECT_EQ(cache.host_bytes(), 0);
+  EXPECT_EQ(cache.find(key_of(1)), nullptr);
+  EXPECT_NE(cache.find(key_of(2)), nullptr);
 }
 
 TEST(VisionCache, DropsPicturesThatNobodyWaitsFor) {
