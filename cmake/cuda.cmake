@@ -2,6 +2,7 @@
 #
 # GLIMPSE_CUDA_ARCHS: what to compile for, as in compute_XX / sm_XX; 90a has Hopper's wgmma and TMA.
 set(GLIMPSE_CUDA_ARCHS "90a" CACHE STRING "CUDA architectures, a list of 80, 89, 90a")
+option(GLIMPSE_CUDA_RACECHECK "Slow kernels that compute-sanitizer's racecheck can instrument (gpu_sanitize.sh)" OFF)
 set(GLIMPSE_CUBLAS_DIR "" CACHE PATH "Folder with include/cublasLt.h and lib/libcublasLt.so, if the toolkit lacks them")
 
 find_program(GLIMPSE_NVCC nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
@@ -37,6 +38,7 @@ endif()
 
 add_library(glimpse_cuda_flags INTERFACE)
 target_include_directories(glimpse_cuda_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${cuda_root}/include)
+target_compile_definitions(glimpse_cuda_flags INTERFACE $<$<BOOL:${GLIMPSE_CUDA_RACECHECK}>:GLIMPSE_CUDA_RACECHECK>)
 target_include_directories(glimpse_cuda_flags SYSTEM INTERFACE ${CUBLASLT_INCLUDE})
 
 # glimpse_cuda_bench(NAME SOURCES...): a program that checks and times kernels on a device; not run by ctest.

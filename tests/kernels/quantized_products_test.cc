@@ -182,12 +182,20 @@ TEST_F(QuantizedProducts, Int4GateUpOfOneTileEach) {
   check(int4_weight(2 * 12'040, 1408, 128, false, true, 8), {9, 16, 17, 70});
 }
 
-TEST_F(QuantizedProducts, F8) {
-  check(f8_weight(272, 1152, false, 5));
+TEST_F(QuantizedProducts, FewRowsOfF8) {
+  check(f8_weight(272, 1152, false, 5), {1, 5, 8, 9, 16});
+  check(f8_weight(2 * 144, 512, true, 6), {1, 5, 8, 9, 16});
 }
 
-TEST_F(QuantizedProducts, F8GateUp) {
-  check(f8_weight(2 * 144, 512, true, 6));
+// Enough that each place of a kernel's rings is used again.
+TEST_F(QuantizedProducts, FewRowsOfLargeF8) {
+  check(f8_weight(20'000, 2048, false, 10), {6, 14});
+  check(f8_weight(2 * 4'800, 2048, true, 11), {6, 14});
+}
+
+TEST_F(QuantizedProducts, ManyRowsOfF8) {
+  check(f8_weight(272, 1152, false, 5), {17, 33, 128, 200});
+  check(f8_weight(2 * 144, 512, true, 6), {17, 33, 128, 200});
 }
 
 // Floats packed on the device: as far from them as such formats are. A scale of max / 8 on normal values in groups of

@@ -204,10 +204,7 @@ __device__ __forceinline__ void multiply(const Params& p, const Cta& cta, float*
           }
         }
         x_turn.advance();
-        if (g == here - 1) {
-          __syncwarp();
-          if (lane == 0) ptx::barrier_arrive(cta.w_empty + 8 * w_turn.stage);
-        }
+        if (g == here - 1) ptx::barrier_arrive_warp(cta.w_empty + 8 * w_turn.stage, lane);
       }
       w_turn.advance();
     }
@@ -217,8 +214,9 @@ __device__ __forceinline__ void multiply(const Params& p, const Cta& cta, float*
                                             min(p.tile_units, p.units - tile * p.tile_units), 0, warp, lane);
       continue;
     }
-    // All of W and x has been read by all warps before the tile of sums overwrites them.
-    ptx::named_barrier(1, kConsumers);
+    // All of W and x has been read by all warps before the tile of sums overwrites them. The copying warps come too: a
+    // barrier of the consumers alone would do, but racecheck then loses count.
+    __syncthreads();
     wide_i4::put_sums<kSumPitch>(sums, acc, warp, lane);
   }
 #endif
@@ -283,7 +281,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == kConsumers) {
     for (int i = 0; i < kWeightStages; ++i) {
       ptx::barrier_init(w_full + 8 * i, 1);
-      ptx::barrier_init(w_empty + 8 * i, kConsumers / 32);
+      ptx::barrier_init(w_empty + 8 * i, kConsumers / 32 * ptx::kWarpArrivals);
     }
     for (int i = 0; i < X::kStages; ++i) {
       ptx::barrier_init(x_full + 8 * i, 1);
@@ -297,19 +295,15 @@ __global__ void __launch_bounds__(kThreads, 1)
     if (warp == kConsumers / 32 && ptx::elect_one()) copy_weights<kGateUp, kZeros>(p, maps, cta);
     if (warp == kConsumers / 32 + 1 && ptx::elect_one()) copy_x<kTokens>(p, maps, cta);
     __syncwarp();
+    if (p.through_shared) __syncthreads();
   } else {
     take_registers<112>();
     multiply<kTokens, kGateUp, kZeros>(p, cta, sums);
   }
   if (!p.through_shared) return;
-  if (p.split == 1) {
-    __syncthreads();
-    add_parts<kTokens, kGateUp>(p, cta, sums, rank);
-    return;
-  }
   ptx::cluster_sync();
   add_parts<kTokens, kGateUp>(p, cta, sums, rank);
-  ptx::cluster_sync();  // nobody leaves while its sums are being read
+  if (p.split > 1) ptx::cluster_sync();  // nobody leaves while its sums are being read
 #endif
 }
 

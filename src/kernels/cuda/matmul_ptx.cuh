@@ -28,6 +28,21 @@ __device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
+// Of a whole warp, whose lanes have read what the barrier guards: counts kWarpArrivals times. racecheck does not follow
+// one lane's arrival for what the others did before __syncwarp(): for it (GLIMPSE_CUDA_RACECHECK) each arrives itself.
+#ifdef GLIMPSE_CUDA_RACECHECK
+constexpr uint32_t kWarpArrivals = 32;
+__device__ __forceinline__ void barrier_arrive_warp(uint32_t barrier, int /*lane*/) {
+  barrier_arrive(barrier);
+}
+#else
+constexpr uint32_t kWarpArrivals = 1;
+__device__ __forceinline__ void barrier_arrive_warp(uint32_t barrier, int lane) {
+  __syncwarp();
+  if (lane == 0) barrier_arrive(barrier);
+}
+#endif
+
 __device__ __forceinline__ void barrier_arrive_expect(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }

@@ -231,8 +231,7 @@ struct Consumer {
             multiply_bf16<kTiles, kCols>(acc, tiles, x + w_at, x, row, x_row, warp, lane);
           }
         }
-        __syncwarp();
-        if (lane == 0) ptx::barrier_arrive(empty + 8 * stage);
+        ptx::barrier_arrive_warp(empty + 8 * stage, lane);
         if (++stage == p.stages) {
           stage = 0;
           parity ^= 1;
@@ -315,7 +314,7 @@ __global__ void __launch_bounds__(kThreads, kCtasPerSm<kFormat, kCols>) kernel(c
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.stages; ++i) {
       ptx::barrier_init(full + 8 * i, 1);
-      ptx::barrier_init(empty + 8 * i, kWarps);
+      ptx::barrier_init(empty + 8 * i, kWarps * ptx::kWarpArrivals);
     }
     ptx::barrier_init_fence();
   }

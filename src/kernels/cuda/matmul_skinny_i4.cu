@@ -220,8 +220,7 @@ struct Multiplier {
           }
           x.load(at);  // of a group that does not exist: whatever lies there
         }
-        __syncwarp();
-        if (lane == 0 && !once) ptx::barrier_arrive(cta.x_empty + 8 * x_turn.at);
+        if (!once) ptx::barrier_arrive_warp(cta.x_empty + 8 * x_turn.at, lane);
         x_turn.advance(p.x_chunks);
         if (count < 0) count = used_rows(p);  // x is here, so the kernels before are done; used much later
         const uint32_t row_bytes = groups * i4::kGroupBytes;
@@ -243,8 +242,7 @@ struct Multiplier {
             multiply_block(&acc[block * kBlockShare], x, tiles - block * p.block_tiles - first_tile,
                            turn.at * p.block_bytes, values, headers, step);
           }
-          __syncwarp();
-          if (lane == 0) ptx::barrier_arrive(cta.empty + 8 * turn.at);
+          ptx::barrier_arrive_warp(cta.empty + 8 * turn.at, lane);
           turn.advance(p.blocks);
         }
       }
@@ -256,20 +254,21 @@ struct Multiplier {
   __device__ __forceinline__ void multiply_block(float (*acc)[kCols][4], const XGroup<kCols>& x, int tiles,
                                                  uint32_t offset, const uint32_t (&values)[2],
                                                  const uint32_t (&headers)[2], uint32_t step) const {
+    if (tiles <= 0) return;
     uint32_t value[2] = {values[0] + offset, values[1] + offset};
     uint32_t header[2] = {headers[0] + offset, headers[1] + offset};
     TileWords words;
     words.load(value, header);
 #pragma unroll
     for (int m = 0; m < kBlockShare; ++m) {
-      if (m * Team::kTileStep >= tiles) break;
       float zero[2] = {-136.0f, -136.0f};
       if constexpr (kZeros) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) zero[h] = -128.0f - static_cast<float>(load_shared_u8(header[h] + 16 - warp));
       }
       const TileWords these = words;
-      if (m + 1 < kBlockShare) {  // beyond the block's rows: what lies there, for nobody
+      const bool more = m + 1 < kBlockShare && (m + 1) * Team::kTileStep < tiles;
+      if (more) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           value[h] += Team::kTileStep * step;
@@ -278,6 +277,7 @@ struct Multiplier {
         words.load(value, header);
       }
       multiply_tile<kCols>(acc[m], these, zero, x);
+      if (!more) break;
     }
   }
 
@@ -366,7 +366,7 @@ __global__ void __launch_bounds__(Teams<kBlocks, kCols>::kThreads, 1) i4_kernel(
     if (lane == 0) {
       for (int i = 0; i < p.blocks; ++i) {
         ptx::barrier_init(full + 8 * i, 1);
-        ptx::barrier_init(empty + 8 * i, Team::kArrivals);
+        ptx::barrier_init(empty + 8 * i, Team::kArrivals * ptx::kWarpArrivals);
       }
       ptx::barrier_init_fence();
     }
@@ -376,7 +376,7 @@ __global__ void __launch_bounds__(Teams<kBlocks, kCols>::kThreads, 1) i4_kernel(
     if (warp == Team::kMultipliers + 1 && lane == 0) {
       for (int i = 0; i < p.x_chunks; ++i) {
         ptx::barrier_init(x_full + 8 * i, 1);
-        ptx::barrier_init(x_empty + 8 * i, Team::kArrivals);
+        ptx::barrier_init(x_empty + 8 * i, Team::kArrivals * ptx::kWarpArrivals);
       }
       ptx::barrier_init_fence();
     }
@@ -420,8 +420,7 @@ int lay_out(I4Params& p, bool gate_up, bool zeros, int grid) {
   };
   p.sum_shift = 0;
   while (1 << p.sum_shift < p.pass_tiles && sum_bytes(p.sum_shift + 1) <= kSumBytes) ++p.sum_shift;
-  constexpr int kBeyond = kBlocks == 1 ? 16 * i4::kChunkBytes : 0;  // a tile behind the last block is read as well
-  const int rest = static_cast<int>(kSwizzle) + p.x_chunks * x_bytes + sum_bytes(p.sum_shift) + kBeyond;
+  const int rest = static_cast<int>(kSwizzle) + p.x_chunks * x_bytes + sum_bytes(p.sum_shift);
   const int budget = std::clamp(rest + kMinBlocks * p.block_bytes, kRing, kWhole);
   p.blocks = std::min((budget - rest) / p.block_bytes, kMaxBlocks);
   p.blocks -= p.blocks % kTurns;

@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < kWeightStages; ++i) {
       ptx::barrier_init(w_full + 8 * i, 1);
-      ptx::barrier_init(w_empty + 8 * i, kConsumers / 32);
+      ptx::barrier_init(w_empty + 8 * i, kConsumers / 32 * ptx::kWarpArrivals);
     }
     for (int i = 0; i < kXStages; ++i) {
       ptx::barrier_init(x_full + 8 * i, 1);
@@ -191,8 +191,7 @@ __global__ void __launch_bounds__(kThreads, 1)
             before = x_empty + 8 * x_turn.stage;
           }
         }
-        __syncwarp();
-        if (lane == 0) ptx::barrier_arrive(w_empty + 8 * w_turn.stage);
+        ptx::barrier_arrive_warp(w_empty + 8 * w_turn.stage, lane);
       }
       wgmma::wait<0>();
       if (lane == 0) ptx::barrier_arrive(before);
