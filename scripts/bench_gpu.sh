@@ -4,8 +4,9 @@
 #   scripts/bench_gpu.sh [folder with the built programs] [output folder]
 # The folder holds gpu_bench, libglimpse_cuda.so and, optionally, the benches of bench/cuda and the kernel tests; by default
 # build/cuda with its subfolders. libcublasLt.so has to be found by the dynamic linker. transformers is measured where
-# python3 has it, llama.cpp where $GLIMPSE_LLAMA_BENCH is its llama-bench built for CUDA, $GLIMPSE_LLAMA_GGUF a file of the
-# same shapes in bf16 and $GLIMPSE_LLAMA_GGUF_Q4 one in q4_0.
+# python3 has it, llama.cpp where $GLIMPSE_LLAMA_BENCH is its llama-bench built for CUDA: on $GLIMPSE_LLAMA_GGUF, a file of
+# the same shapes in bf16, and $GLIMPSE_LLAMA_GGUF_Q4, one in q4_0, or where they are not set and python3 has gguf on files of
+# random weights made in $TMPDIR (23 GB, removed at the end).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${1:-build/cuda}
@@ -64,6 +65,12 @@ echo; echo "## llama.cpp"
 bf16_gguf="" q4_gguf=""
 if [ -x "${GLIMPSE_LLAMA_BENCH:-}" ]; then
   bf16_gguf=${GLIMPSE_LLAMA_GGUF:-} q4_gguf=${GLIMPSE_LLAMA_GGUF_Q4:-}
+  if [ -z "$bf16_gguf$q4_gguf" ] && python3 -c 'import gguf' 2>/dev/null; then
+    made=$(mktemp -d)
+    trap 'rm -rf "$made"' EXIT
+    python3 bench/engine/peer_llama_gguf.py --config "$model" --type bf16 --out "$made/bf16.gguf" && bf16_gguf=$made/bf16.gguf
+    python3 bench/engine/peer_llama_gguf.py --config "$model" --type q4_0 --out "$made/q4_0.gguf" && q4_gguf=$made/q4_0.gguf
+  fi
   echo "in the tables: ${bf16_gguf:-no bf16 file}, ${q4_gguf:-no q4_0 file}"
 else
   echo "SKIPPED: GLIMPSE_LLAMA_BENCH names no program"
