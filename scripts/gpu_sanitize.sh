@@ -30,7 +30,7 @@ parts=(
   "memcheck products_test F8RowsTest.GateUp*"
   "racecheck products_test Products.FewRows"
   "racecheck products_test Products.FewRowsOfLargeWeights"
-  "racecheck products_test Products.Gated*"
+  "racecheck products_test Products.Gated*:Products.Odd*"
   "racecheck products_test QuantizedProducts.Int4"
   "racecheck products_test QuantizedProducts.Int4WithZeroPoints"
   "racecheck products_test QuantizedProducts.Int4InLongerGroups:QuantizedProducts.Int4GateUp"
