@@ -15,22 +15,7 @@
 
 namespace glimpse::cuda {
 
-// The device's types for the elements of DType.
-template <DType kDType>
-struct ElementOf;
-template <>
-struct ElementOf<DType::kF32> {
-  using Type = float;
-};
-template <>
-struct ElementOf<DType::kBF16> {
-  using Type = __nv_bfloat16;
-};
-template <>
-struct ElementOf<DType::kF16> {
-  using Type = __half;
-};
-
+// Elements as float32, and back.
 __device__ inline float to_f32(float x) {
   return x;
 }
@@ -45,9 +30,6 @@ __device__ inline void put(float* p, float x) {
 }
 __device__ inline void put(__nv_bfloat16* p, float x) {
   *p = __float2bfloat16_rn(x);
-}
-__device__ inline void put(__half* p, float x) {
-  *p = __float2half_rn(x);
 }
 
 // Eight elements from or to an address aligned to eight of them (16 bytes of bf16, 32 of float32).
@@ -66,16 +48,6 @@ __device__ inline void load8(const __nv_bfloat16* p, float (&out)[8]) {
     out[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
   }
 }
-__device__ inline void load8(const __half* p, float (&out)[8]) {
-  const uint4 v = *reinterpret_cast<const uint4*>(p);
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 f = __half22float2(*reinterpret_cast<const __half2*>(&words[i]));
-    out[2 * i] = f.x;
-    out[2 * i + 1] = f.y;
-  }
-}
 __device__ inline void store8(float* p, const float (&x)[8]) {
   reinterpret_cast<float4*>(p)[0] = make_float4(x[0], x[1], x[2], x[3]);
   reinterpret_cast<float4*>(p)[1] = make_float4(x[4], x[5], x[6], x[7]);
@@ -85,15 +57,6 @@ __device__ inline void store8(__nv_bfloat16* p, const float (&x)[8]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(x[2 * i], x[2 * i + 1]);
-    words[i] = *reinterpret_cast<const uint32_t*>(&pair);
-  }
-  *reinterpret_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
-}
-__device__ inline void store8(__half* p, const float (&x)[8]) {
-  uint32_t words[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const __half2 pair = __floats2half2_rn(x[2 * i], x[2 * i + 1]);
     words[i] = *reinterpret_cast<const uint32_t*>(&pair);
   }
   *reinterpret_cast<uint4*>(p) = make_uint4(words[0], words[1], words[2], words[3]);
@@ -151,8 +114,6 @@ void with_type(DType dtype, const F& f) {
       return f(static_cast<float*>(nullptr));
     case DType::kBF16:
       return f(static_cast<__nv_bfloat16*>(nullptr));
-    case DType::kF16:
-      return f(static_cast<__half*>(nullptr));
     default:
       CHECK(false, dtype_name(dtype));
   }

@@ -69,7 +69,7 @@ void embed(const EmbedArgs& args, CudaStream& stream) {
                            .images_stride = args.images.stride,
                            .x_stride = args.x.stride,
                            .cols = args.x.cols};
-  with_type(args.table.dtype, [&](auto* table) {
+  const auto start = [&](auto* table) {
     with_type(args.images ? args.images.dtype : args.x.dtype, [&](auto* image) {
       with_type(args.x.dtype, [&](auto* x) {
         launch(embed_kernel<std::remove_pointer_t<decltype(table)>, std::remove_pointer_t<decltype(image)>,
@@ -77,7 +77,10 @@ void embed(const EmbedArgs& args, CudaStream& stream) {
                args.tokens.capacity, 256, stream, params);
       });
     });
-  });
+  };
+  // Only tables may be float16.
+  if (args.table.dtype == DType::kF16) return start(static_cast<__half*>(nullptr));
+  with_type(args.table.dtype, start);
 }
 
 void rope_table(const RopeTableArgs& args, CudaStream& stream) {

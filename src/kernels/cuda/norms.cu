@@ -37,13 +37,21 @@ struct NormWeights {
   }
 };
 
-// Rows of up to kThreads * 8 * kVectors columns in registers, everything in pieces of eight. What bounds it for a few
-// rows is the latency of memory: then (kEarly) everything is asked for at once. For many it is how many rows an SM has
-// in work, and registers decide that.
-template <typename X, typename Branch, typename Y, int kVectors, bool kEarly>
-__global__ void __launch_bounds__(kEarly ? 640 : 512, kEarly         ? 2
-                                                      : kVectors > 1 ? 1
-                                                                     : 3) add_norm_kernel(NormParams p) {
+// How a block takes a row: in registers, kVectors pieces of eight columns a thread. What bounds few rows is the latency
+// of memory: then (kEarly) everything is asked for at once. For many it is how many rows an SM has in work (kBlocks),
+// and registers decide that.
+template <int kVectors_, int kThreads_, int kBlocks_, bool kEarly_>
+struct NormShape {
+  static constexpr int kVectors = kVectors_;
+  static constexpr int kThreads = kThreads_;  // at most
+  static constexpr int kBlocks = kBlocks_;
+  static constexpr bool kEarly = kEarly_;
+};
+
+template <typename X, typename Branch, typename Y, class Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) add_norm_kernel(NormParams p) {
+  constexpr int kVectors = Shape::kVectors;
+  constexpr bool kEarly = Shape::kEarly;
   constexpr bool kF8 = std::is_same_v<Y, __nv_fp8_e4m3>;  // f8_rows.cuh
   __shared__ float scratch[3][32];
   const int step = static_cast<int>(blockDim.x) * 8;
@@ -176,50 +184,48 @@ __global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t 
 
 constexpr int kFewRows = 64;
 
+// Calls start(shape, threads) with the shape for so many rows of so many columns. False: too many columns.
+template <typename Start>
+bool with_norm_shape(int rows, int cols, const Start& start) {
+  RowBlock block;
+  if (!row_block(cols, block)) return false;
+  const auto [threads, vectors] = block;
+  if (vectors == 1 && rows <= kFewRows) {
+    start(NormShape<1, 640, 2, true>(), threads);
+  } else if (vectors == 1 && threads <= 256) {
+    start(NormShape<1, 256, 6, false>(), threads);
+  } else if (vectors == 1) {
+    // Half the threads: four blocks an SM, so that 512 rows are one round on 132 of them.
+    start(NormShape<2, 256, 4, false>(), (threads / 2 + 31) / 32 * 32);
+  } else if (vectors == 2) {
+    start(NormShape<2, 512, 1, false>(), threads);
+  } else {
+    start(NormShape<4, 512, 1, false>(), threads);
+  }
+  return true;
+}
+
 template <typename X, typename Branch, typename Y>
 void launch_add_norm(const NormParams& params, int rows, bool eights, const CudaStream& stream) {
-  RowBlock block;
-  if (!eights || !row_block(params.cols, block)) {
-    launch(add_norm_any_kernel<X, Branch, Y>, rows, 256, stream, params);
-    return;
-  }
-  const auto [threads, vectors] = block;
-  const auto start = [&](auto kernel, bool few) {
-    if (few) prefer_shared_memory(reinterpret_cast<const void*>(kernel));
+  const auto start = [&](auto shape, int threads) {
+    const auto kernel = add_norm_kernel<X, Branch, Y, decltype(shape)>;
+    if (rows <= kFewRows) prefer_shared_memory(reinterpret_cast<const void*>(kernel));
     launch(kernel, rows, threads, stream, params);
   };
-  const bool few = rows <= kFewRows;
-  if (vectors == 1 && few) {
-    start(add_norm_kernel<X, Branch, Y, 1, true>, true);
-  } else if (vectors == 1) {
-    start(add_norm_kernel<X, Branch, Y, 1, false>, false);
-  } else if (vectors == 2) {
-    start(add_norm_kernel<X, Branch, Y, 2, false>, few);
-  } else {
-    start(add_norm_kernel<X, Branch, Y, 4, false>, few);
-  }
+  if (eights && with_norm_shape(rows, params.cols, start)) return;
+  launch(add_norm_any_kernel<X, Branch, Y>, rows, 256, stream, params);
 }
 
 // With e4m3 rows of y. False, and nothing was enqueued, where the model's types or sizes are not those of fp8 models.
 bool add_norm_f8(NormParams params, const AddNormArgs& args, bool eights, const CudaStream& stream) {
   using T = __nv_bfloat16;
-  using F8 = __nv_fp8_e4m3;
-  RowBlock block;
   const bool bf16 = args.x.dtype == DType::kBF16 && (!args.branch || args.branch.dtype == DType::kBF16);
-  if (!holds_f8(args.y, args.rows.capacity) || !bf16 || !eights || !row_block(params.cols, block)) return false;
+  if (!holds_f8(args.y, args.rows.capacity) || !bf16 || !eights) return false;
   params.scales = args.y.scales;
   params.y_stride = f8_stride(args.y);
-  const auto start = [&](auto kernel) { launch(kernel, args.rows.capacity, block.threads, stream, params); };
-  if (block.vectors == 1 && args.rows.capacity <= kFewRows) {
-    start(add_norm_kernel<T, T, F8, 1, true>);
-  } else if (block.vectors == 1) {
-    start(add_norm_kernel<T, T, F8, 1, false>);
-  } else if (block.vectors == 2) {
-    start(add_norm_kernel<T, T, F8, 2, false>);
-  } else {
-    start(add_norm_kernel<T, T, F8, 4, false>);
-  }
-  return true;
+  return with_norm_shape(args.rows.capacity, params.cols, [&](auto shape, int threads) {
+    launch(add_norm_kernel<T, T, __nv_fp8_e4m3, decltype(shape)>, args.rows.capacity, threads, stream, params);
+  });
 }
 
 bool in_eights(const float* p) {
