@@ -189,8 +189,8 @@ Status Runner::warm_up() {
   // All counts are zero: every row is padding.
   std::fill_n(inputs_.next().counts, 3, 0);
   inputs_.upload(*stream_);
-  for (int32_t tokens = limits.max_tokens; tokens > limits.max_seqs; tokens /= 2) {
-    decoder_->forward({tokens, 1, 1}, *stream_);
+  for (const int32_t tokens : backend_->row_classes(limits.max_tokens)) {
+    if (tokens > limits.max_seqs) decoder_->forward({tokens, 1, 1}, *stream_);
   }
   stream_->synchronize();
   for (const int32_t size : decode_sizes(limits)) {

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "tensor/buffer.h"
@@ -210,6 +211,12 @@ class Backend {
   virtual void fill(void* device, int64_t count, size_t row_bytes, const RowWriter& write) {
     (void)row_bytes;
     write(0, count, static_cast<std::byte*>(device));
+  }
+  // Row counts up to `most`, falling, each for a class of them: a step of so many rows lets the back end choose how it
+  // does the class's products, which takes long and is asked for at the start. Empty where nothing is chosen.
+  virtual std::vector<int32_t> row_classes(int32_t most) const {
+    (void)most;
+    return {};
   }
   // The format that keeps weights stored so best, and where there is a choice its group. The CPU: int4 in its own
   // groups where they are symmetric, other integers as int8, fp8 as bfloat16.

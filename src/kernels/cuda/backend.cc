@@ -116,6 +116,8 @@ class CudaBackend final : public Backend {
     uploader_.run(device, count, row_bytes, write);
   }
 
+  std::vector<int32_t> row_classes(int32_t most) const override { return Products::row_classes(most); }
+
   WeightFormat format_for(const StoredWeights& stored, int64_t cols) const override {
     if (stored.kind == StoredWeights::Kind::kF8 && stored.plain && stored.group == cols) return WeightFormat::kF8;
     const bool whole_groups = (stored.group % 128 == 0 || stored.group == cols) && cols % 128 == 0;

@@ -9,7 +9,7 @@
 namespace glimpse {
 
 // Raised with every change of what backend.h, ops.h or the structs below look like in memory.
-constexpr uint32_t kCudaAbi = 4;
+constexpr uint32_t kCudaAbi = 5;
 
 struct CudaLibrary {
   uint32_t abi = 0;

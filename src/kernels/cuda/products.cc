@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <vector>
 
 #include "base/check.h"
@@ -18,11 +19,14 @@ void check_blas(cublasStatus_t status) {
   CHECK(status == CUBLAS_STATUS_SUCCESS, static_cast<int>(status));
 }
 
+// Above so many rows the choice hardly depends on the count.
+constexpr int64_t kManyRows = 1024;
+
 // Row counts that share a choice of algorithm: few classes, finer where products are small.
 int64_t bucket_of(int64_t m) {
   if (m <= 16) return (m + 7) / 8 * 8;
   if (m <= 128) return (m + 15) / 16 * 16;
-  if (m <= 1024) return (m + 127) / 128 * 128;
+  if (m <= kManyRows) return (m + 127) / 128 * 128;
   if (m <= 4096) return (m + 511) / 512 * 512;
   return (m + 2047) / 2048 * 2048;
 }
@@ -99,33 +103,62 @@ struct Problem {
   }
 };
 
-// The fastest of the heuristic's candidates, by the best of a few runs each on the real operands: the result they leave
-// is the result.
+// A pair of events around each measured run.
+class Timers {
+ public:
+  explicit Timers(size_t count) : events_(2 * count) {
+    for (cudaEvent_t& event : events_) CUDA_CHECK(cudaEventCreate(&event));
+  }
+  ~Timers() {
+    for (cudaEvent_t event : events_) cudaEventDestroy(event);
+  }
+  Timers(const Timers&) = delete;
+  Timers& operator=(const Timers&) = delete;
+
+  void begin(size_t i, cudaStream_t stream) { CUDA_CHECK(cudaEventRecord(events_[2 * i], stream)); }
+  void end(size_t i, cudaStream_t stream) { CUDA_CHECK(cudaEventRecord(events_[2 * i + 1], stream)); }
+  // Once both have passed.
+  float milliseconds(size_t i) const {
+    float time = 0;
+    CUDA_CHECK(cudaEventElapsedTime(&time, events_[2 * i], events_[2 * i + 1]));
+    return time;
+  }
+
+ private:
+  std::vector<cudaEvent_t> events_;
+};
+
+// The fastest of the heuristic's candidates: by the median of runs in turns, so that none has the card's better moments
+// to itself, each with the second-level cache full of something else, as the weights of a step find it. The runs are on
+// the real operands: the result they leave is the result.
 cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const void* w, const void* x, void* y,
-                             const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const CudaStream& stream) {
-  cudaEvent_t begin = nullptr;
-  cudaEvent_t end = nullptr;
-  CUDA_CHECK(cudaEventCreate(&begin));
-  CUDA_CHECK(cudaEventCreate(&end));
-  float best_time = 1e30f;
-  cublasLtMatmulAlgo_t best = candidates.front().algo;
-  for (const auto& candidate : candidates) {
-    if (problem.run(handle, w, x, y, candidate.algo, stream) != CUBLAS_STATUS_SUCCESS) continue;  // warms up
-    for (int i = 0; i < 3; ++i) {
-      CUDA_CHECK(cudaEventRecord(begin, stream.handle()));
-      check_blas(problem.run(handle, w, x, y, candidate.algo, stream));
-      CUDA_CHECK(cudaEventRecord(end, stream.handle()));
-      CUDA_CHECK(cudaEventSynchronize(end));
-      float time = 0;
-      CUDA_CHECK(cudaEventElapsedTime(&time, begin, end));
-      if (time < best_time) {
-        best_time = time;
-        best = candidate.algo;
-      }
+                             std::vector<cublasLtMatmulHeuristicResult_t> candidates, const CudaStream& stream) {
+  constexpr size_t kRounds = 5;
+  const cublasLtMatmulAlgo_t first = candidates.front().algo;
+  // Warms up as well.
+  std::erase_if(candidates, [&](const cublasLtMatmulHeuristicResult_t& candidate) {
+    return problem.run(handle, w, x, y, candidate.algo, stream) != CUBLAS_STATUS_SUCCESS;
+  });
+  Timers timers(candidates.size() * kRounds);
+  for (size_t round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      CUDA_CHECK(cudaMemsetAsync(stream.blas_workspace(), 0, kBlasWorkspace, stream.handle()));
+      timers.begin(i * kRounds + round, stream.handle());
+      check_blas(problem.run(handle, w, x, y, candidates[i].algo, stream));
+      timers.end(i * kRounds + round, stream.handle());
     }
   }
-  cudaEventDestroy(begin);
-  cudaEventDestroy(end);
+  CUDA_CHECK(cudaStreamSynchronize(stream.handle()));
+  float best_time = std::numeric_limits<float>::max();
+  cublasLtMatmulAlgo_t best = first;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    std::array<float, kRounds> times;
+    for (size_t round = 0; round < kRounds; ++round) times[round] = timers.milliseconds(i * kRounds + round);
+    std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
+    if (times[kRounds / 2] >= best_time) continue;
+    best_time = times[kRounds / 2];
+    best = candidates[i].algo;
+  }
   return best;
 }
 
@@ -271,10 +304,20 @@ void Products::run(const CudaLinear& weight, const Activation& x, int64_t m, con
   CUDA_CHECK(matmul_generic(packed, operands, stream.handle()));
 }
 
+std::vector<int32_t> Products::row_classes(int32_t most) {
+  std::vector<int32_t> classes;
+  for (int64_t rows = most; rows > kManyRows; rows /= 2) classes.push_back(static_cast<int32_t>(rows));
+  for (int64_t rows = std::min<int64_t>(most, kManyRows); rows > kSkinnyRows;) {
+    classes.push_back(static_cast<int32_t>(rows));
+    rows = bucket_of(rows);
+    rows -= rows > 128 ? 128 : 16;
+  }
+  return classes;
+}
+
 // A class of many rows that was not tuned does with what the nearest one does, if the start has tuned some: tuning
-// takes a tenth of a second, somebody waits for this product, and there the choice hardly depends on the count.
+// takes a tenth of a second, most of it the loading of kernels, and somebody waits for this product.
 std::map<Products::Key, Products::Choice>::iterator Products::neighbour(const Key& key) {
-  constexpr int64_t kManyRows = 1024;
   if (key.m_bucket <= kManyRows) return choices_.end();
   auto nearest = choices_.end();
   const auto distance = [&](const Key& other) { return std::abs(other.m_bucket - key.m_bucket); };
@@ -294,7 +337,7 @@ bool Products::run_blas(const MatmulWeight& weight, const MatmulOperands& o, Cud
   Problem problem(weight, o);
   cublasLtMatmulAlgo_t algo;
   {
-    constexpr int kCandidates = 16;
+    constexpr int kCandidates = 8;
     const std::lock_guard lock(mutex_);
     auto found = choices_.find(key);
     if (found == choices_.end()) found = neighbour(key);

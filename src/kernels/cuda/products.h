@@ -5,8 +5,10 @@
 
 #include <cublasLt.h>
 
+#include <cstdint>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/packed.h"
@@ -35,6 +37,9 @@ class Products {
   // `scratch`: scratch_bytes() of device memory.
   void run(const CudaLinear& weight, const Activation& x, int64_t m, const Matrix& y, CudaStream& stream,
            std::byte* scratch = nullptr);
+
+  // Backend::row_classes.
+  static std::vector<int32_t> row_classes(int32_t most);
 
   // What run() and run_fused() need besides for products of up to m rows: fp8 activations and their scales.
   static size_t scratch_bytes(const PackedLinear& weight, int64_t m);
