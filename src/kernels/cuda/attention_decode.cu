@@ -117,12 +117,12 @@ __device__ __forceinline__ void attend(const Constants& c, Shared<kHeadDim, kSta
 #pragma unroll
   for (int i = 0; i < kStages - 1; ++i) {
     if (early && i >= written) {
-      wait_for_previous_kernel();
+      ptx::wait_for_previous();
       early = false;
     }
     bring(ids[i], i);
   }
-  if (early) wait_for_previous_kernel();
+  if (early) ptx::wait_for_previous();
   int32_t next = block_id(kStages - 1);
 
   // The queries, by way of the stage that is filled last, as the left operand.
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm) decode_kernel(const __
   }
   const Extent mine(c, lane);
   const Plan plan(c, mine, kCluster);
-  let_next_kernel_start();
+  ptx::launch_dependents();
   const int32_t end = min(plan.units, (run + 1) * plan.run_units);
   auto* parts = static_cast<Part<kHeadDim>*>(c.parts);
   const auto warp_row = [&](int row) {
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm) decode_kernel(const __
       cluster_arrive();
     }
   }
-  if (early) wait_for_previous_kernel();
+  if (early) ptx::wait_for_previous();
 }
 
 // How many clusters run at once: fewer than fit by count, as a cluster lies within one of the device's groups of

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads) mma_kernel(const __grid_constant__ C
   auto& shared = *reinterpret_cast<Shared<kHeadDim>*>(memory);
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   const auto kv_head = static_cast<int32_t>(blockIdx.y);
-  wait_for_previous_kernel();
+  ptx::wait_for_previous();
   if (warp == 0) {
     const QueryTile found = find_query_tile<kPaged>(c.cu_seqlens, c.context_lens, *c.num_seqs, c.min_queries,
                                                     c.max_queries, c.per_tile, static_cast<int32_t>(blockIdx.x));
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kThreads) mma_kernel(const __grid_constant__ C
     __syncthreads();  // before the stage is filled again
   }
   copies_wait<0>();
-  let_next_kernel_start();
+  ptx::launch_dependents();
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const float sum = softmax.row_sum(r);

@@ -217,7 +217,7 @@ struct Consumer {
       reinterpret_cast<uint4*>(panel)[token * 8 + (i >= chunks ? i - chunks : i)] = make_uint4(0, 0, 0, 0);
     }
     fence_shared_for_async();
-    named_sync(kZeroed, 256);
+    ptx::named_barrier(kZeroed, 256);
   }
 
   __device__ __forceinline__ void release(uint64_t* empty) {
@@ -250,20 +250,20 @@ struct Consumer {
       zero_values_from(0, tile.num_keys - n * kTokens);
     }
 
-    if (group == 1) named_arrive(kTurn, 256);
+    if (group == 1) ptx::named_barrier_arrive(kTurn, 256);
     int stage = 0;  // of the values to be added; the keys are one further
     uint32_t parity = 0;
     for (--n; n >= 0; --n) {
       const int k_stage = stage ^ 1;
       const uint32_t k_parity = parity ^ static_cast<uint32_t>(stage);
       barrier_wait(&shared.k_full[k_stage], k_parity);
-      named_sync(kTurn + group, 256);
+      ptx::named_barrier(kTurn + group, 256);
       product_fence();
       start_scores(k_stage);
       barrier_wait(&shared.v_full[stage], parity);
       product_fence();
       start_sums(stage);
-      if (group == 0 || n > 0) named_arrive(kTurn + (group ^ 1), 256);
+      if (group == 0 || n > 0) ptx::named_barrier_arrive(kTurn + (group ^ 1), 256);
       product_wait<1>();
       release(&shared.k_empty[k_stage]);
       pin_registers(s);
@@ -282,7 +282,7 @@ struct Consumer {
     start_sums(stage);
     product_wait<0>();
     pin_registers(o);
-    let_next_kernel_start();
+    ptx::launch_dependents();
     store(c, tile, kv_head, warp);
   }
 
@@ -316,7 +316,7 @@ struct Consumer {
     }
     // Through this warpgroup's rows of Q, in the same swizzle, so that whole rows are written.
     std::byte* rows_here = shared.q + group * 64 * 128;
-    named_sync(kRowsDone + group, 128);
+    ptx::named_barrier(kRowsDone + group, 128);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int row = warp * 16 + lane / 4 + 8 * r;
@@ -327,7 +327,7 @@ struct Consumer {
             pack_bf16(o[4 * j + 2 * r] * sum[r], o[4 * j + 2 * r + 1] * sum[r]);
       }
     }
-    named_sync(kRowsDone + group, 128);
+    ptx::named_barrier(kRowsDone + group, 128);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int index = i * 128 + threadIdx.x % 128;
@@ -372,11 +372,11 @@ __global__ void __launch_bounds__(kThreads, 1)
       barrier_init(&shared.v_empty[i], 8);
     }
     barrier_init_fence();
-    prefetch_map(&q_map);
-    prefetch_map(&k_map);
-    prefetch_map(&v_map);
+    ptx::prefetch_map(&q_map);
+    ptx::prefetch_map(&k_map);
+    ptx::prefetch_map(&v_map);
   }
-  wait_for_previous_kernel();
+  ptx::wait_for_previous();
   if (warp == 0) {
     const QueryTile tile = find_query_tile<kPaged>(c.cu_seqlens, c.context_lens, *c.num_seqs, c.min_queries, INT32_MAX,
                                                    kRows >> c.group_shift, static_cast<int32_t>(blockIdx.x));

@@ -30,7 +30,7 @@ Axis axis_of(const ResampleTables& tables, const std::byte* block) {
 template <bool kAcross>
 __global__ void resample_kernel(Axis axis, const uint8_t* in, int64_t in_stride, uint8_t* out, int32_t row_bytes,
                                 int32_t rows) {
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i >= row_bytes) return;
@@ -50,7 +50,7 @@ __global__ void resample_kernel(Axis axis, const uint8_t* in, int64_t in_stride,
 template <typename T>
 __global__ void cut_kernel(const uint8_t* picture, int64_t width, int32_t side, int32_t merge, int32_t windows_across,
                            const float* values, T* out, int64_t out_stride, int64_t patches) {
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const auto i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
   const int32_t area = side * side;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/stream.h"
 #include "tensor/tensor.h"
 
@@ -133,17 +134,8 @@ inline int ceil_div(int64_t a, int64_t b) {
 // Programmatic dependent launch: a kernel started by launch() below may begin while the one before it is still running.
 // It has to call wait_for_previous() before it reads or writes anything that others touch (constants such as weights it
 // may read before); after that everything enqueued earlier is complete and visible. Every kernel started so calls it.
-__device__ inline void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-// Lets the next kernel's blocks come as soon as there is room for them.
-__device__ inline void let_next_start() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
+using ptx::launch_dependents;
+using ptx::wait_for_previous;
 
 // Kernels that want different divisions of an SM's memory into cache and shared memory do not run beside each other,
 // and the products want all of it shared.

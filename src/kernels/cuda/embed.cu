@@ -20,7 +20,7 @@ struct EmbedParams {
 
 template <typename Table, typename Image, typename X>
 __global__ void embed_kernel(EmbedParams p) {
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t t = blockIdx.x;
   if (t >= *p.count) return;
@@ -40,7 +40,7 @@ __global__ void embed_kernel(EmbedParams p) {
 __global__ void rope_table_kernel(const int32_t* count, const int32_t* positions, int64_t axis_stride,
                                   const float* inv_freq, const uint8_t* axis, int32_t num_pairs, float* cos,
                                   float* sin) {
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t t = at / num_pairs;

@@ -17,7 +17,7 @@ struct F8Params {
 template <int kVectors>
 __global__ void __launch_bounds__(512) f8_rows_kernel(F8Params p) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(512) f8_rows_kernel(F8Params p) {
 // at a barrier.
 __global__ void f8_rows_any_kernel(F8Params p) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;

@@ -7,65 +7,43 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/ptx.cuh"
+
 namespace glimpse::cuda {
 
-__device__ __forceinline__ uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
-// --- Programmatic dependent launch; nothing on older devices.
-
-// Returns when every kernel before this one has finished and its writes are visible.
-__device__ __forceinline__ void wait_for_previous_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// The next kernel may be launched once every block has said so or ended.
-__device__ __forceinline__ void let_next_kernel_start() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
+using ptx::shared_address;
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+// Shared memory written by this thread becomes visible to the tensor cores and the copy engine (then synchronise).
+__device__ __forceinline__ void fence_shared_for_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 
 // --- Barriers in shared memory (mbarrier).
 
 __device__ __forceinline__ void barrier_init(uint64_t* barrier, uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals));
+  ptx::barrier_init(shared_address(barrier), arrivals);
 }
 
 // Makes the inits visible to the copy engine; then synchronise the block.
 __device__ __forceinline__ void barrier_init_fence() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  ptx::barrier_init_fence();
+  fence_shared_for_async();
 }
 
 __device__ __forceinline__ void barrier_arrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+  ptx::barrier_arrive(shared_address(barrier));
 }
 
 // One arrival, and the barrier also waits for `bytes` to be copied.
 __device__ __forceinline__ void barrier_arrive_expect(uint64_t* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
-               : "memory");
+  ptx::barrier_arrive_expect(shared_address(barrier), bytes);
 }
 
 // Waits until the phase with this parity is complete.
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra finished;\n"
-      "bra again;\n"
-      "finished:\n"
-      "}\n" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
+  ptx::barrier_wait(shared_address(barrier), parity);
 }
 
 // The same on the barrier at this place in the CTA `cta` of the cluster. Orders what the tensor cores have read, not
@@ -87,19 +65,6 @@ __device__ __forceinline__ uint32_t cluster_rank() {
   return rank;
 }
 
-// Named barriers among `threads` threads of the block (0 is __syncthreads).
-__device__ __forceinline__ void named_sync(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-__device__ __forceinline__ void named_arrive(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// Shared memory written by this thread becomes visible to the tensor cores and the copy engine (then synchronise).
-__device__ __forceinline__ void fence_shared_for_async() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 // Warps that copy leave registers to those that compute. compute-sanitizer's own code needs more than is left: for it
 // the library is built without (GLIMPSE_CUDA_RACECHECK), which changes nothing but speed.
 template <int kRegisters>
@@ -118,25 +83,13 @@ __device__ __forceinline__ void take_registers() {
 // --- The tensor copy engine. Coordinates count elements, fastest dimension first. What lies outside the tensor arrives
 // as zeros and counts as copied.
 
-__device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
-}
-
 __device__ __forceinline__ void copy_2d(void* dst, const CUtensorMap* map, uint64_t* barrier, int32_t c0, int32_t c1) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
-          shared_address(dst)),
-      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(barrier)), "r"(c0), "r"(c1)
-      : "memory");
+  ptx::tensor_copy(shared_address(dst), map, c0, c1, shared_address(barrier));
 }
 
 __device__ __forceinline__ void copy_3d(void* dst, const CUtensorMap* map, uint64_t* barrier, int32_t c0, int32_t c1,
                                         int32_t c2) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
-          "r"(shared_address(dst)),
-      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(barrier)), "r"(c0), "r"(c1), "r"(c2)
-      : "memory");
+  ptx::tensor_copy(shared_address(dst), map, c0, c1, c2, shared_address(barrier));
 }
 
 // To this place in every CTA of the mask; each gets the bytes on its own barrier.

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(512, 2)
     silu_f8_kernel(const int32_t* count, const P* product, int32_t half, const float* bias, __nv_fp8_e4m3* q,
                    int64_t q_stride, float* scales) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *count) return;

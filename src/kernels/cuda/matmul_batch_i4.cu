@@ -7,9 +7,9 @@
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/matmul.h"
-#include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_wide_i4.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/wgmma.cuh"
 

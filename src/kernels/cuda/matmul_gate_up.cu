@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/matmul_launch.cuh"
-#include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 
 // bfloat16 products of many rows of x with gated weights: y = silu(x Wg^T) * (x Wu^T), sums, bias and SiLU in float32.
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int32_t cluster = blockIdx.x / S::kCluster;
   const int32_t clusters = gridDim.x / S::kCluster;
 
-  let_next_kernel_start();
+  ptx::launch_dependents();
   if (threadIdx.x == 0) {
     ptx::prefetch_map(&x_map);
     ptx::prefetch_map(&w_map);
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (warp < 4) {
     give_registers<24>();
     if (warp == 0 && lane == 0) {
-      wait_for_previous_kernel();
+      ptx::wait_for_previous();
       const int32_t used = used_rows(p);
       int stage = 0;
       uint32_t parity = 1;  // the first round finds empty stages
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     __syncwarp();
   } else {
     take_registers<240>();
-    wait_for_previous_kernel();
+    ptx::wait_for_previous();
     const int32_t used = used_rows(p);
     const int32_t group = warp / 4 - 1;
     std::byte* staged = ring + S::kStages * S::kStage + (warp - 4) * 16 * kOutPitch;

@@ -24,9 +24,9 @@
 #include <algorithm>
 
 #include "kernels/cuda/matmul.h"
-#include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_skinny_tiles.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 
 namespace glimpse::cuda {

@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_launch.cuh"
-#include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/ptx.cuh"
 
 namespace glimpse::cuda::skinny {
 

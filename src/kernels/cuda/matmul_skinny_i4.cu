@@ -23,9 +23,9 @@
 #include <algorithm>
 
 #include "kernels/cuda/i4_layout.h"
-#include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_skinny_common.cuh"
 #include "kernels/cuda/matmul_skinny_i4_tiles.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 
 namespace glimpse::cuda::skinny {

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/ptx.cuh"
 
 namespace glimpse::cuda::skinny {
 

@@ -2,8 +2,8 @@
 
 #include "kernels/cuda/i4_layout.h"
 #include "kernels/cuda/matmul_launch.cuh"
-#include "kernels/cuda/matmul_ptx.cuh"
 #include "kernels/cuda/matmul_wide_i4.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/tensor_map.h"
 #include "kernels/cuda/wgmma.cuh"
 

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/matmul_launch.cuh"
-#include "kernels/cuda/matmul_ptx.cuh"
+#include "kernels/cuda/ptx.cuh"
 
 namespace glimpse::cuda::wide_i4 {
 

@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) add_norm_kern
   __shared__ float scratch[3][32];
   const int step = static_cast<int>(blockDim.x) * 8;
   const bool normed_branch = p.branch_weight != nullptr;
-  let_next_start();
+  launch_dependents();
   NormWeights<kVectors> weight;
   NormWeights<kVectors> branch_weight;
   if constexpr (kEarly) {
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks) add_norm_kern
 template <typename X, typename Branch, typename Y>
 __global__ void add_norm_any_kernel(NormParams p) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;
@@ -162,7 +162,7 @@ template <typename X, typename Y>
 __global__ void layernorm_gelu_kernel(const int32_t* count, const X* x, int64_t x_stride, const float* weight,
                                       const float* bias, float eps, int32_t cols, Y* y, int64_t y_stride) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *count) return;

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/f8_rows.cuh"
 #include "kernels/cuda/i4_layout.h"
+#include "kernels/cuda/ptx.cuh"
 
 namespace glimpse::cuda {
 
@@ -159,10 +160,8 @@ __global__ void pack_f8_kernel(const StagedRows in, __nv_fp8_e4m3* packed, float
 
 // A block per row; eight values a thread and step, so that a 4,096-wide row is read twice from L1.
 __global__ void quantize_f8_kernel(const QuantizeF8Args a) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+  ptx::launch_dependents();
+  ptx::wait_for_previous();
   const int64_t r = blockIdx.x;
   if (a.count != nullptr && r >= *a.count) return;
   const auto* x = static_cast<const __nv_bfloat16*>(a.x) + r * a.x_stride;

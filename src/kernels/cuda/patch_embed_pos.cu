@@ -27,7 +27,7 @@ struct PatchParams {
 template <typename X>
 __global__ void patch_kernel(PatchParams p, X* x) {
   __shared__ float scratch[32];
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t r = blockIdx.x;
   if (r >= *p.count) return;

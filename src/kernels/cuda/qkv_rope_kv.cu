@@ -24,7 +24,7 @@ struct RopeParams {
 // One element pair a thread: of head h, the elements that rotate together, or neighbours behind the rotated part.
 template <typename P, typename Q, typename K, bool kText>
 __global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int64_t t = blockIdx.x;
   if (t >= *p.count) return;
@@ -71,7 +71,7 @@ __global__ void rope_kv_kernel(RopeParams p, const P* product, Q* q, K* keys, K*
 // Eight pairs a thread, for head_dim a multiple of 16, num_pairs one of 8, and rows at multiples of 16 bytes.
 template <typename P, typename Q, typename K, bool kText>
 __global__ void rope_kv_kernel8(RopeParams p, const P* product, Q* q, K* keys, K* values, KvLayer kv) {
-  let_next_start();
+  launch_dependents();
   const int64_t t = blockIdx.x;
   const int32_t units = p.head_dim / 16;  // of a head
   const auto unit = static_cast<int32_t>(threadIdx.x + blockIdx.y * blockDim.x);

@@ -244,7 +244,7 @@ __device__ void find_last(const Row& row, int32_t vocab, int32_t top_k, float to
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs args, float* adjusted_rows) {
   __shared__ Shared s;
-  let_next_start();
+  launch_dependents();
   wait_for_previous();
   const int32_t r = static_cast<int32_t>(blockIdx.x);
   if (r >= *args.rows.count) return;

@@ -1,6 +1,7 @@
 #pragma once
 
-// The PTX that the weight products use. sm_90 unless said.
+// PTX instructions, one function each; addresses are of shared memory (shared_address). sm_90 unless said. hopper.cuh
+// has what takes pointers, and warpgroup products.
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -122,6 +123,15 @@ __device__ __forceinline__ void tensor_copy(uint32_t destination, const void* ma
 
 // Of a three-dimensional one, at element `c` of row `r` of plane `p`.
 __device__ __forceinline__ void tensor_copy(uint32_t destination, const void* map, int c, int r, int p,
+                                            uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::
+          "r"(destination),
+      "l"(map), "r"(c), "r"(r), "r"(p), "r"(barrier)
+      : "memory");
+}
+
+__device__ __forceinline__ void tensor_copy(uint32_t destination, const void* map, int c, int r, int p,
                                             uint32_t barrier, uint64_t policy) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3, "
@@ -149,12 +159,18 @@ __device__ __forceinline__ void bulk_prefetch(const void* source, uint32_t bytes
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(source), "r"(bytes) : "memory");
 }
 
+// The next kernel may be launched once every block has said so or ended. Nothing on older devices.
 __device__ __forceinline__ void launch_dependents() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
+// Returns when every kernel before this one has finished and its writes are visible. Nothing on older devices.
 __device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // --- clusters ---
