@@ -119,30 +119,31 @@ class ServeCommand {
     ASSIGN_OR_RETURN(const std::unique_ptr<StepRunner> step_runner, make_step_runner(*runner, clock_));
     RETURN_IF_ERROR(warm_up(*step_runner, options_.preload_vision));
     model.vocabulary();  // made once, so that the first answer under a schema is as fast as the second
-    print_plan(*runner, static_cast<double>(clock_.now_ns() - start_ns) / 1e9);
+    const double host_gib = options_.mm_processor_cache_gb.value_or(on_host ? 0 : 0.5);
+    const auto host_memory = step_runner->allocate_host(static_cast<size_t>(host_gib * kGiB));
+    if (!host_memory) return Error{host_memory.error().code, "--mm-processor-cache-gb: " + host_memory.error().message};
+    print_plan(*runner, host_gib, static_cast<double>(clock_.now_ns() - start_ns) / 1e9);
 
     StepRing steps;
     BatchingEngineOptions engine_options;
     engine_options.model_key = source.label + "|" + source.cache_key;
-    const double host_gib = options_.mm_processor_cache_gb.value_or(on_host ? 0 : 0.5);
-    ASSIGN_OR_RETURN(const Buffer host_memory, step_runner->allocate_host(static_cast<size_t>(host_gib * kGiB)));
-    engine_options.loop.vision.host_memory = {host_memory.as<std::byte>(), host_memory.bytes()};
+    engine_options.loop.vision.host_memory = {host_memory->as<std::byte>(), host_memory->bytes()};
     engine_options.loop.max_num_waiting = options_.server.max_waiting;
     BatchingEngine engine(*step_runner, clock_, engine_options, &steps);
     return serve(io, http, startup, thread, model, engine, steps);
   }
 
  private:
-  void print_plan(const Runner& runner, double seconds) const {
+  void print_plan(const Runner& runner, double host_gib, double seconds) const {
     const double kv = static_cast<double>(runner.num_blocks()) * static_cast<double>(runner.block_bytes()) / kGiB;
     const double images =
         static_cast<double>(runner.num_image_rows()) * static_cast<double>(runner.image_row_bytes()) / kGiB;
     log_info("loaded and warmed up in {:.1f} s; {} tokens of context, {} requests at once, {} tokens a step", seconds,
              runner.options().max_model_len, runner.options().max_num_seqs, runner.options().max_num_batched_tokens);
     log_info(
-        "memory: {:.2f} GiB keys and values ({} tokens), {:.2f} GiB picture embeddings ({} tokens), up to {:.2f} "
-        "GiB uploads; {:.1f} GiB are free",
-        kv, int64_t{runner.num_blocks()} * runner.block_size(), images, runner.num_image_rows(),
+        "memory: {:.2f} GiB keys and values ({} tokens), {:.2f} GiB picture embeddings ({} tokens) and {:.2f} GiB "
+        "of the host's for more of them, up to {:.2f} GiB uploads; {:.1f} GiB are free",
+        kv, int64_t{runner.num_blocks()} * runner.block_size(), images, runner.num_image_rows(), host_gib,
         static_cast<double>(options_.server.files.max_bytes) / kGiB, static_cast<double>(available_memory()) / kGiB);
   }
 
