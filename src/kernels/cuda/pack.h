@@ -41,7 +41,7 @@ struct StagedI4 {
 cudaError_t pack_i4_values(const StagedI4& rows, void* packed, cudaStream_t stream);
 
 // Activations for fp8 products: q = round(x / scale), scale = max|x| / 448 per row (a row of zeros has scale 0).
-//   x [rows, k] bf16, q [rows, k] e4m3, scales [rows]; rows at or beyond *count (if given) are not written.
+//   x [rows, k] bf16, q [rows, k] e4m3, scales [rows].
 struct QuantizeF8Args {
   const void* x = nullptr;
   int64_t x_stride = 0;
@@ -50,7 +50,6 @@ struct QuantizeF8Args {
   float* scales = nullptr;
   int32_t rows = 0;
   int32_t k = 0;
-  const int32_t* count = nullptr;
 };
 cudaError_t quantize_f8(const QuantizeF8Args& args, cudaStream_t stream);
 
