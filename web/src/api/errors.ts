@@ -2,6 +2,11 @@
 
 import type { ApiErrorBody } from './types';
 
+// How far a server is with loading its model: a share from 0 to 1, or null when it cannot say.
+export interface Loading {
+  share: number | null;
+}
+
 export type ErrorKind =
   | 'offline' // no connection to the server
   | 'interrupted' // the connection broke during an answer
@@ -20,16 +25,17 @@ export class ApiError extends Error {
   constructor(
     readonly kind: ErrorKind,
     readonly detail = '', // the server's sentence, if there was one
+    readonly loading: Loading | null = null, // of 'starting', when the model is being loaded
   ) {
     super(detail || kind);
   }
 }
 
 // Codes are strings where OpenAI has one, else the HTTP status (api-conventions: errors).
-export function apiError(body: Partial<ApiErrorBody> | undefined, status = 0): ApiError {
+export function apiError(body: Partial<ApiErrorBody> | undefined, status = 0, loading: Loading | null = null): ApiError {
   const code = body?.code;
   const http = status || (typeof code === 'number' ? code : 0);
-  return new ApiError(kindOf(typeof code === 'string' ? code : '', http, body?.type ?? ''), body?.message ?? '');
+  return new ApiError(kindOf(typeof code === 'string' ? code : '', http, body?.type ?? ''), body?.message ?? '', loading);
 }
 
 function kindOf(code: string, status: number, type: string): ErrorKind {

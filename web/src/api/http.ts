@@ -1,6 +1,6 @@
 // The API's plain routes.
 
-import { ApiError, apiError } from './errors';
+import { ApiError, apiError, type Loading } from './errors';
 import { SseParser } from './sse';
 import type { ApiErrorBody, ChatBody, ChatChunk, ModelInfo } from './types';
 import type { Trace } from '../account/perfetto';
@@ -67,7 +67,7 @@ export class Api {
       throw new ApiError('offline');
     }
     if (response.ok) return response;
-    const body = (await response.json().catch(() => ({}))) as { error?: ApiErrorBody };
-    throw apiError(body.error, response.status);
+    const body = (await response.json().catch(() => ({}))) as { error?: ApiErrorBody; status?: string; progress?: Loading };
+    throw apiError(body.error, response.status, body.status === 'loading' ? { share: body.progress?.share ?? null } : null);
   }
 }

@@ -5,7 +5,8 @@ import { ClockSync } from './clock';
 import { apiError, ApiError } from './errors';
 import { parseEvent, subprotocols, type ClientMessage, type ServerEvent } from './protocol';
 
-export type SocketState = 'connecting' | 'open' | 'closed' | 'refused'; // refused: the API key is missing or wrong
+// refused: the API key is missing or wrong; loading: the server answers, but its model is still being loaded
+export type SocketState = 'connecting' | 'open' | 'closed' | 'refused' | 'loading';
 
 export interface Handler {
   event(event: ServerEvent, at: number): void; // `at`: performance.now() of its arrival
@@ -15,8 +16,8 @@ export interface Handler {
 export interface SocketOptions {
   url: string;
   apiKey: () => string;
-  // Whether the server refuses the key. A browser does not tell why a handshake failed.
-  keyRefused: () => Promise<boolean>;
+  // Asked when a handshake has failed: a browser does not tell why.
+  whyClosed: () => Promise<'closed' | 'refused' | 'loading'>;
   onState: (state: SocketState) => void;
 }
 
@@ -24,6 +25,7 @@ const SLICE_BYTES = 1024 * 1024;
 const HIGH_WATER_BYTES = 512 * 1024; // more than this in the browser's buffer, and cancelling would come too late
 const PROGRESS_MS = 30;
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
+const LOADING_MS = 500; // between looks at a server that is loading its model
 const PING_MS = 15_000;
 
 export class Socket {
@@ -54,7 +56,7 @@ export class Socket {
   connect(): void {
     clearTimeout(this.#timer);
     this.#drop();
-    this.#setState('connecting');
+    if (this.#state !== 'loading') this.#setState('connecting');
     const socket = new WebSocket(this.#options.url, subprotocols(this.#options.apiKey()));
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
@@ -171,13 +173,13 @@ export class Socket {
   async #closed(socket: WebSocket, opened: boolean): Promise<void> {
     if (socket !== this.#socket) return;
     this.#drop();
-    this.#setState('closed');
-    if (!opened && (await this.#options.keyRefused())) {
-      if (this.#state === 'closed') this.#refuse();
-      return;
-    }
-    if (this.#state !== 'closed') return; // somebody has connected in the meantime
-    const wait = RETRY_MS[Math.min(this.#attempt++, RETRY_MS.length - 1)]!;
+    if (this.#state !== 'loading') this.#setState('closed');
+    const before = this.#state;
+    const why = opened ? 'closed' : await this.#options.whyClosed();
+    if (this.#state !== before || this.#socket) return; // somebody has connected or closed in the meantime
+    if (why === 'refused') return this.#refuse();
+    if (why !== before) this.#setState(why);
+    const wait = why === 'loading' ? LOADING_MS : RETRY_MS[Math.min(this.#attempt++, RETRY_MS.length - 1)]!;
     this.#timer = setTimeout(() => this.connect(), wait);
   }
 

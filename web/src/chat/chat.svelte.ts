@@ -1,7 +1,7 @@
 // The page's state and verbs: one connection, the conversation on the screen, the question being written.
 
 import { newPageTimes } from '../account/account';
-import { ApiError } from '../api/errors';
+import { ApiError, type Loading } from '../api/errors';
 import { Api } from '../api/http';
 import { Socket, type SocketState } from '../api/socket';
 import type { ModelInfo } from '../api/types';
@@ -25,6 +25,7 @@ export class Chat {
   readonly speed = new UploadSpeed();
   readonly library: Library;
   connection: SocketState = $state('connecting');
+  loading: Loading | null = $state.raw(null); // of the server's model, while the connection is 'loading'
   models: ModelInfo[] = $state.raw([]);
   conversationId = $state(newId());
   turns: Turn[] = $state([]);
@@ -44,7 +45,7 @@ export class Chat {
     this.socket = new Socket({
       url,
       apiKey: () => settings.apiKey,
-      keyRefused: () => this.#keyRefused(),
+      whyClosed: () => this.#whyClosed(),
       onState: (state) => this.#connected(state),
     });
     this.#drafter = new Drafter(this.socket);
@@ -76,11 +77,14 @@ export class Chat {
     this.models = await this.api.models().catch(() => this.models); // whether there is a server, the socket tells
   }
 
-  async #keyRefused(): Promise<boolean> {
-    return this.api.models().then(
-      () => false,
-      (error: unknown) => error instanceof ApiError && error.kind === 'key',
+  async #whyClosed(): Promise<'closed' | 'refused' | 'loading'> {
+    const error: unknown = await this.api.models().then(
+      () => null,
+      (reason: unknown) => reason,
     );
+    if (!(error instanceof ApiError)) return 'closed';
+    this.loading = error.loading;
+    return error.loading ? 'loading' : error.kind === 'key' ? 'refused' : 'closed';
   }
 
   // ---- the question being written
@@ -267,7 +271,11 @@ export class Chat {
     if (this.connection === 'refused') return Promise.reject(new ApiError('key'));
     return new Promise((resolve, reject) => {
       this.#opened.push(resolve);
-      setTimeout(() => reject(new ApiError(this.connection === 'refused' ? 'key' : 'offline')), CONNECT_MS);
+      const giveUp = () => {
+        if (this.connection === 'loading') setTimeout(giveUp, CONNECT_MS); // it will come, after minutes perhaps
+        else reject(new ApiError(this.connection === 'refused' ? 'key' : 'offline'));
+      };
+      setTimeout(giveUp, CONNECT_MS);
     });
   }
 

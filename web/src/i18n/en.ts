@@ -21,6 +21,7 @@ export const en = {
   'state.connecting': 'Connecting…',
   'state.open': 'Connected',
   'state.closed': 'No connection. Trying again…',
+  'state.loading': 'Loading the model…',
   'state.refused': 'The server asks for an API key',
 
   'empty.title': 'Show it a picture. Ask.',

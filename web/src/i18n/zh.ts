@@ -22,6 +22,7 @@ export const zh: Words = {
   'state.connecting': '正在连接…',
   'state.open': '已连接',
   'state.closed': '连接已断开，正在重试…',
+  'state.loading': '服务器正在载入模型…',
   'state.refused': '服务器需要 API 密钥',
 
   'empty.title': '给它一张图，然后提问。',

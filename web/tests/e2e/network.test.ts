@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
@@ -28,6 +29,28 @@ test('after the server has restarted the page goes on, pictures included', async
   await t.page.locator('.dot.open').waitFor();
   await t.page.locator('article.turn').first().getByLabel('Ask again').click(); // with a picture that the new server never saw
   expect(await t.answer()).toBe(first);
+  await t.close();
+  await server.kill();
+});
+
+test('while the server loads its model the page says how far it is, and a question waits', async () => {
+  const server = await Server.glimpse();
+  const t = await open(browser, server.url);
+  t.allow(/WebSocket|ERR_CONNECTION|Failed to load resource/);
+  await server.kill();
+  const body = { error: { message: 'the server is starting', code: 503 }, status: 'loading', progress: { what: 'weights', share: 0.43 } };
+  const loading = createServer((_, response) => {
+    response.writeHead(503, { 'content-type': 'application/json', connection: 'close' });
+    response.end(JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => loading.listen(Number(new URL(server.url).port), '127.0.0.1', resolve));
+  await t.page.locator('.dot.loading').waitFor();
+  await t.page.locator('.state', { hasText: '43 %' }).waitFor();
+  await t.ask('What is 2 + 3?');
+  await new Promise((resolve) => loading.close(resolve));
+  await server.start();
+  await t.page.locator('.dot.open').waitFor();
+  expect(await t.answer()).not.toBe('');
   await t.close();
   await server.kill();
 });

@@ -51,13 +51,13 @@ class FakeWebSocket {
 const latest = () => FakeWebSocket.all[FakeWebSocket.all.length - 1]!;
 let states: SocketState[];
 let key = '';
-let refused = false;
+let why: 'closed' | 'refused' | 'loading' = 'closed';
 
 function connected(): Socket {
   const socket = new Socket({
     url: 'ws://x/v1/chat/ws',
     apiKey: () => key,
-    keyRefused: async () => refused,
+    whyClosed: async () => why,
     onState: (state) => states.push(state),
   });
   socket.connect();
@@ -78,7 +78,7 @@ beforeEach(() => {
   FakeWebSocket.all = [];
   states = [];
   key = '';
-  refused = false;
+  why = 'closed';
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -135,12 +135,37 @@ describe('the connection', () => {
   });
 
   test('a refused key is told apart from a dead server, and not tried again', async () => {
-    refused = true;
+    why = 'refused';
     const socket = connected();
     latest().drop();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(socket.state).toBe('refused');
     expect(FakeWebSocket.all).toHaveLength(1);
+  });
+
+  test('a server that is loading its model is asked often, and its state stays one', async () => {
+    why = 'loading';
+    const socket = connected();
+    for (let look = 0; look < 8; ++look) {
+      latest().drop();
+      await vi.advanceTimersByTimeAsync(500);
+    }
+    expect(socket.state).toBe('loading');
+    expect(FakeWebSocket.all).toHaveLength(9);
+    expect(states).toEqual(['connecting', 'closed', 'loading']);
+    latest().open();
+    expect(socket.state).toBe('open');
+  });
+
+  test('a server that ends while it loads is a dead one', async () => {
+    why = 'loading';
+    const socket = connected();
+    latest().drop();
+    await vi.advanceTimersByTimeAsync(500);
+    why = 'closed';
+    latest().drop();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(socket.state).toBe('closed');
   });
 
   test('joins the clocks', () => {
