@@ -88,6 +88,25 @@ for quantization in fp8 int4; do
       --prompt 2755 | tee "$out/$quantization$head.md"
   done
 done
+# Prefill moves with the card's power: what is compared runs in turns.
+echo; echo "## Prefill of 512 tokens, in turns"
+for turn in 1 2 3; do
+  for quantization in none fp8 int4; do
+    "$gpu_bench" $common --quantization $quantization --batch 1 --steps 8 --prompt 512 |
+      sed -n "s/^| prefill, 512 tokens | \([0-9.]*\) ms |.*/$quantization \1/p"
+  done
+done | python3 -c '
+import statistics, sys
+times = {}
+for line in sys.stdin:
+    times.setdefault(line.split()[0], []).append(float(line.split()[1]))
+medians = {name: statistics.median(values) for name, values in times.items()}
+print("| | median of %d | of bf16 |\n| --- | --- | --- |" % max(map(len, times.values()), default=0))
+base = medians.get("none")
+for name, median in medians.items():
+    label, share = "bf16" if name == "none" else name, median / (base or median)
+    print(f"| {label} | {median:.2f} ms | {share:.2f} |")
+' | tee "$out/turns.md"
 echo; echo "## Against peers: int4 and q4_0"
 python3 bench/engine/peers.py --ours "$out/int4--quantize-head.md" --llama-gguf "$q4_gguf" | tee -a "$out/against_peers.md"
 
