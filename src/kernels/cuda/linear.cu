@@ -108,9 +108,6 @@ bool silu_f8(const GateUpSiluArgs& args, const Matrix& product, const float* bia
   return true;
 }
 
-// Above so many rows [g | u] is kept in the output's own type: half the traffic of what is then the larger part.
-constexpr int64_t kFloatRows = 64;
-
 DType gate_up_dtype(const GateUpSiluArgs& args) {
   return args.rows.capacity <= kFloatRows ? DType::kF32 : args.y.values.dtype;
 }

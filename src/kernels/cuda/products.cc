@@ -22,13 +22,13 @@ void check_blas(cublasStatus_t status) {
 // Above so many rows the choice hardly depends on the count.
 constexpr int64_t kManyRows = 1024;
 
-// Row counts that share a choice of algorithm: few classes, finer where products are small.
+// Row counts that share a choice of algorithm lie within so many: few classes, finer where products are small.
+int64_t class_width(int64_t m) {
+  return m <= 16 ? 8 : m <= 128 ? 16 : m <= kManyRows ? 128 : m <= 4096 ? 512 : 2048;
+}
+
 int64_t bucket_of(int64_t m) {
-  if (m <= 16) return (m + 7) / 8 * 8;
-  if (m <= 128) return (m + 15) / 16 * 16;
-  if (m <= kManyRows) return (m + 127) / 128 * 128;
-  if (m <= 4096) return (m + 511) / 512 * 512;
-  return (m + 2047) / 2048 * 2048;
+  return (m + class_width(m) - 1) / class_width(m) * class_width(m);
 }
 
 bool aligned(const void* data, int64_t stride_bytes) {
@@ -103,31 +103,6 @@ struct Problem {
   }
 };
 
-// A pair of events around each measured run.
-class Timers {
- public:
-  explicit Timers(size_t count) : events_(2 * count) {
-    for (cudaEvent_t& event : events_) CUDA_CHECK(cudaEventCreate(&event));
-  }
-  ~Timers() {
-    for (cudaEvent_t event : events_) cudaEventDestroy(event);
-  }
-  Timers(const Timers&) = delete;
-  Timers& operator=(const Timers&) = delete;
-
-  void begin(size_t i, cudaStream_t stream) { CUDA_CHECK(cudaEventRecord(events_[2 * i], stream)); }
-  void end(size_t i, cudaStream_t stream) { CUDA_CHECK(cudaEventRecord(events_[2 * i + 1], stream)); }
-  // Once both have passed.
-  float milliseconds(size_t i) const {
-    float time = 0;
-    CUDA_CHECK(cudaEventElapsedTime(&time, events_[2 * i], events_[2 * i + 1]));
-    return time;
-  }
-
- private:
-  std::vector<cudaEvent_t> events_;
-};
-
 // The fastest of the heuristic's candidates: by the median of runs in turns, so that none has the card's better moments
 // to itself, each with the second-level cache full of something else, as the weights of a step find it. The runs are on
 // the real operands: the result they leave is the result.
@@ -139,21 +114,25 @@ cublasLtMatmulAlgo_t fastest(Problem& problem, cublasLtHandle_t handle, const vo
   std::erase_if(candidates, [&](const cublasLtMatmulHeuristicResult_t& candidate) {
     return problem.run(handle, w, x, y, candidate.algo, stream) != CUBLAS_STATUS_SUCCESS;
   });
-  Timers timers(candidates.size() * kRounds);
+  std::vector<CudaEvent> begins(candidates.size() * kRounds);
+  std::vector<CudaEvent> ends(begins.size());
   for (size_t round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < candidates.size(); ++i) {
       CUDA_CHECK(cudaMemsetAsync(stream.blas_workspace(), 0, kBlasWorkspace, stream.handle()));
-      timers.begin(i * kRounds + round, stream.handle());
+      CUDA_CHECK(cudaEventRecord(begins[i * kRounds + round].handle(), stream.handle()));
       check_blas(problem.run(handle, w, x, y, candidates[i].algo, stream));
-      timers.end(i * kRounds + round, stream.handle());
+      CUDA_CHECK(cudaEventRecord(ends[i * kRounds + round].handle(), stream.handle()));
     }
   }
   CUDA_CHECK(cudaStreamSynchronize(stream.handle()));
-  float best_time = std::numeric_limits<float>::max();
+  int64_t best_time = std::numeric_limits<int64_t>::max();
   cublasLtMatmulAlgo_t best = first;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    std::array<float, kRounds> times;
-    for (size_t round = 0; round < kRounds; ++round) times[round] = timers.milliseconds(i * kRounds + round);
+    std::array<int64_t, kRounds> times;
+    for (size_t round = 0; round < kRounds; ++round) {
+      const size_t run = i * kRounds + round;
+      times[round] = ends[run].ns_since(begins[run]);
+    }
     std::nth_element(times.begin(), times.begin() + kRounds / 2, times.end());
     if (times[kRounds / 2] >= best_time) continue;
     best_time = times[kRounds / 2];
@@ -309,8 +288,7 @@ std::vector<int32_t> Products::row_classes(int32_t most) {
   for (int64_t rows = most; rows > kManyRows; rows /= 2) classes.push_back(static_cast<int32_t>(rows));
   for (int64_t rows = std::min<int64_t>(most, kManyRows); rows > kSkinnyRows;) {
     classes.push_back(static_cast<int32_t>(rows));
-    rows = bucket_of(rows);
-    rows -= rows > 128 ? 128 : 16;
+    rows = bucket_of(rows) - class_width(rows);
   }
   return classes;
 }

@@ -23,6 +23,10 @@ constexpr size_t workspace_part(size_t bytes) {
   return (bytes + 255) / 256 * 256;
 }
 
+// Products of more rows than these wait in bfloat16 for what a second kernel does with them, as the reference
+// implementation keeps them: half of what is then the larger part of the traffic.
+inline constexpr int64_t kFloatRows = 64;
+
 // One per back end, used by all its streams.
 class Products {
  public:

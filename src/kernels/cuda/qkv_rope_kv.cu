@@ -143,9 +143,6 @@ __global__ void rope_kv_kernel8(RopeParams p, const P* product, Q* q, K* keys, K
   store8(to + second, b);
 }
 
-// Above so many rows the product is kept in bfloat16, as the reference implementation keeps it: half the traffic.
-constexpr int64_t kFloatRows = 64;
-
 DType product_dtype(const QkvRopeKvArgs& args) {
   return args.tokens.capacity <= kFloatRows || args.weight->format == WeightFormat::kF32 ? DType::kF32 : DType::kBF16;
 }
