@@ -12,6 +12,7 @@ bin=${1:-build/cuda}
 out=${2:-build/gpu_sanitize}
 seconds=${3:-300}
 only_tool=${4:-}
+case $only_tool in "" | memcheck | racecheck) ;; *) echo "gpu_sanitize.sh: no tool $only_tool: memcheck or racecheck" >&2; exit 2 ;; esac
 mkdir -p "$out"
 program() { find "$bin" -name "$1" -type f -perm -u+x 2>/dev/null | head -1; }
 export GLIMPSE_CUDA_LIBRARY=${GLIMPSE_CUDA_LIBRARY:-$(program libglimpse_cuda.so)}
@@ -46,10 +47,11 @@ for tool in memcheck racecheck; do
     "$tool attention_test AttentionPaged.LongContext*:AttentionPaged.DoesNotDependOnTheBatch"
     "$tool attention_test AttentionVarlen.*"
     "$tool cut_picture_test *"
-    "$tool engine_test SampleOnDevice.Few*"
   )
 done
 parts+=(
+  "memcheck engine_test SampleOnDevice.*"
+  "racecheck engine_test SampleOnDevice.Few*"
   "memcheck engine_test *cuda_bf16*:*cuda_f32_tiny*"
   "memcheck engine_test QuantizedOnCuda.Fp8OfTheCheckpoint"
   "memcheck engine_test QuantizedOnCuda.Int4OfTheCheckpoint"
@@ -59,8 +61,8 @@ for part in "${parts[@]}"; do
   read -r tool test filter <<<"$part"
   only=() library=$GLIMPSE_CUDA_LIBRARY
   [ "$tool" = racecheck ] && only=(--kernel-name kns=glimpse) library=$racecheck_library
-  [ -f "$library" ] || { echo "SKIPPED: $tool of $test, no $library"; continue; }
   [ -z "$only_tool" ] || [ "$only_tool" = "$tool" ] || continue
+  [ -f "$library" ] || { echo "SKIPPED: $tool of $test, no $library"; continue; }
   path=$(program "$test")
   [ -n "$path" ] || { echo "SKIPPED: $test is not in $bin"; continue; }
   log=$out/$tool-${#jobs[@]}.log

@@ -8,6 +8,7 @@ repeat after 16 Mi values: no kernel's time depends on that.
 
 import argparse
 import json
+import sys
 
 import numpy as np
 from gguf import GGUFWriter, LlamaFileType
@@ -19,6 +20,8 @@ PERIOD = 16 << 20  # values
 def random_rows(kind, rows, cols, random):
     """[rows, bytes of a row], as the format stores them: scales small and valid, everything else random."""
     block, size = GGML_QUANT_SIZES[kind]
+    if cols % block != 0:
+        raise ValueError(f"rows of {cols} are no whole blocks of {block} ({kind.name})")
     count = min(rows * cols, PERIOD) // block
     if kind == GGMLQuantizationType.BF16:
         values = random.normal(0, 0.02, count).astype(np.float32)
@@ -32,12 +35,7 @@ def random_rows(kind, rows, cols, random):
     return np.tile(data, -(-total // data.size))[:total].reshape(rows, cols // block * size)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--type", choices=["bf16", "q4_0"], default="bf16")
-    options = parser.parse_args()
+def write(options):
     with open(f"{options.config}/config.json", encoding="utf-8") as file:
         text = json.load(file)["text_config"]
     hidden, layers, vocab = text["hidden_size"], text["num_hidden_layers"], text["vocab_size"]
@@ -93,6 +91,20 @@ def main():
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--type", choices=["bf16", "q4_0"], default="bf16")
+    options = parser.parse_args()
+    try:
+        write(options)
+    except KeyError as error:
+        sys.exit(f"{options.config}/config.json: no {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{options.config}/config.json: {error}")
 
 
 if __name__ == "__main__":
