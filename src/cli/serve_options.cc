@@ -101,6 +101,7 @@ void add_server_flags(CLI::App& app, ServeOptions& o) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--max-body-mib", o.max_body_mib, "Largest request")
+      ->check(kNotNegative)
       ->check(CLI::Range(0.001, 4096.0))
       ->capture_default_str()
       ->group(group);
@@ -191,6 +192,7 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
       ->group(group);
   app.add_option("--gpu-memory-utilization", m.gpu_memory_utilization,
                  "GPU: share of its memory to take in all (default 0.9); keys and values get what is left")
+      ->check(kNotNegative)
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
   app.add_flag("--enforce-eager,!--no-enforce-eager", m.enforce_eager, "GPU: do not replay recorded steps")
@@ -202,8 +204,9 @@ void add_model_flags(CLI::App& app, ServeOptions& o) {
   app.add_option("--limit-mm-per-prompt", o.limit_mm_per_prompt, "Pictures of a request: '{\"image\":10}' or image=10")
       ->group(group);
   app.add_option("--mm-processor-cache-gb", o.mm_processor_cache_gb,
-                 "GiB of host memory for picture embeddings that the device has no room for (default: 0.5 beside a "
-                 "GPU; on the CPU none, where a longer --max-model-len makes more room)")
+                 "GiB of host memory, taken at the start, for picture embeddings that the device has no room for "
+                 "(default: 0.5 beside a GPU; on the CPU none, where a longer --max-model-len makes more room)")
+      ->check(kNotNegative)
       ->check(CLI::Range(0.0, 4096.0))
       ->group(group);
   app.add_option("--mm-processor-kwargs", o.mm_processor_kwargs, "'{\"max_pixels\":5000000}', also min_pixels")

@@ -205,6 +205,8 @@ TEST(Config, MistakesNameFileAndLine) {
   expect("port: 0\nanswer-cache-bytes: -5\n", ":2: --answer-cache-bytes: -5 is negative");
   expect("port: abc\n", ":1: ");
   expect("rate-limit: inf\n", ":1: --rate-limit: inf is not a number");
+  expect("mm-processor-cache-gb: nan\n", ":1: --mm-processor-cache-gb: nan is not a number");
+  expect("gpu-memory-utilization: nan\n", ":1: --gpu-memory-utilization: nan is not a number");
   expect("api-key: [[a]]\n", ":1: \"api-key\" takes a list of plain values");
   expect("mm-processor-kwargs: &a {x: [*a, *a]}\n", ":1: ");
   const auto missing = run_glimpse({"serve", "--config", folder.file("none.yaml")});
