@@ -62,7 +62,7 @@ class Runner {
   Result<DType> prepare_vision();
   // Whether pictures may be given as blocks (tensor/picture_block.h).
   bool cuts_pictures() const { return backend_->ops().cut_picture != nullptr; }
-  // Memory of the host that pixels reach the device from fastest.
+  // As StepRunner's.
   Result<Buffer> allocate_host(size_t bytes) { return backend_->allocate(bytes, MemoryKind::kPinnedHost); }
   DeviceUsage device_usage() const;
   // Encodes a picture into rows [first_row, first_row + tokens) of the image embeddings; returns when it is done.

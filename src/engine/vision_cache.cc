@@ -261,13 +261,12 @@ void VisionCache::spill(const ImagePtr& image) {
 // Finds memory for a copy. False: there is none, and nobody holds the picture, which is forgotten.
 bool VisionCache::keep_on_host(const ImagePtr& image) {
   const std::lock_guard lock(mutex_);
-  int32_t row = host_ranges_.allocate(image->num_tokens_);
-  while (row < 0) {
+  int32_t row = -1;
+  while ((row = host_ranges_.allocate(image->num_tokens_)) < 0) {
     CachedImage* oldest = oldest_on_host();
     if (oldest == nullptr) break;
     drop_host_copy(*oldest);
     if (oldest->first_row_ < 0) images_.erase(oldest->key_);
-    row = host_ranges_.allocate(image->num_tokens_);
   }
   if (row >= 0) {
     image->host_ = options_.host_memory.data() + static_cast<size_t>(row) * row_bytes_;

@@ -78,13 +78,15 @@ export class Chat {
   }
 
   async #whyClosed(): Promise<'closed' | 'refused' | 'loading'> {
-    const error: unknown = await this.api.models().then(
-      () => null,
-      (reason: unknown) => reason,
-    );
-    if (!(error instanceof ApiError)) return 'closed';
-    this.loading = error.loading;
-    return error.loading ? 'loading' : error.kind === 'key' ? 'refused' : 'closed';
+    try {
+      await this.api.models();
+    } catch (error) {
+      if (!(error instanceof ApiError)) return 'closed';
+      this.loading = error.loading;
+      if (error.loading) return 'loading';
+      if (error.kind === 'key') return 'refused';
+    }
+    return 'closed';
   }
 
   // ---- the question being written
